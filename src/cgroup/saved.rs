@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Context, Result, Stage};
 use crate::plan::cgroup::{CgroupPlan, Version};
 use crate::plan::systemd::{Owner, ScopePlan};
+use crate::sys::fs::{CWD, c_path, stat_at};
 
 /// One cgroup as state.json remembers it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -48,6 +51,17 @@ impl Saved {
             version: dir.version,
         });
         Saved { dirs: dirs.collect(), scope: scope.map(SavedScope::of) }
+    }
+
+    /// Whether all of them are there.
+    pub fn is_there(&self) -> Result<bool> {
+        for SavedDir { path, .. } in &self.dirs {
+            match c_path(path).and_then(|path| stat_at(CWD, &path)) {
+                Err(Errno::ENOENT) => return Ok(false),
+                found => drop(found.at(Stage::Cgroup, || format!("examine {}", path.display()))?),
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::dir::{Dir as Entries, Type};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
@@ -13,7 +12,7 @@ use super::{CONFIG, FIFO, LOOK_AGAIN, NOTIFY, RECORD, Record, StateRoot, UNREADY
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::spec;
 use crate::sys::fs::{self, RegularFile};
-use crate::sys::poll;
+use crate::sys::{dir, poll};
 
 const TEMPORARY: &CStr = c".new";
 /// Where `restore` mounts the root for CRIU; here to be removed after one that was cut short.
@@ -347,14 +346,14 @@ impl Dir {
     fn remove_files(&self) -> Result<()> {
         let what = || "list the state directory";
         let again = open(self.fd(), c".").at(Stage::State, what)?;
-        let mut entries = Entries::from_fd(again).at(Stage::State, what)?;
-        for entry in entries.iter() {
-            let entry = entry.at(Stage::State, what)?;
-            let name = entry.file_name();
-            if name != c"." && name != c".." && entry.file_type() != Some(Type::Directory) {
-                self.unlink(name)?;
-            }
-        }
+        let emptied = dir::each_typed(again.as_fd(), &mut |name, kind| match kind {
+            libc::DT_DIR => Ok(()),
+            _ => match fs::unlink(self.fd(), name, 0) {
+                Err(Errno::ENOENT) => Ok(()),
+                removed => removed,
+            },
+        });
+        emptied.at(Stage::State, || "remove the files of the state directory")?;
         match fs::unlink(self.fd(), CRIU_ROOT, libc::AT_REMOVEDIR) {
             // Nothing was ever mounted on it outside of CRIU's mount namespace.
             Err(Errno::ENOENT) => {}

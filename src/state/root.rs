@@ -15,6 +15,7 @@ use super::check_id;
 use crate::error::{Context, Error, OWN_ROOT, Result, Stage};
 use crate::proc::idmap::ProcIdMap;
 use crate::spec::path::clean_bytes;
+use crate::sys::dir::each_typed;
 use crate::sys::{fs, process};
 
 /// Who calls, as far as the default root depends on it.
@@ -149,17 +150,17 @@ impl StateRoot {
             }
             result => result?,
         };
-        let entries = std::fs::read_dir(fs::by_number(dir.as_fd()))
-            .at(Stage::State, || format!("list {}", self.path.display()))?;
         let mut ids = Vec::new();
-        for entry in entries {
-            let entry = entry.at(Stage::State, || format!("list {}", self.path.display()))?;
-            // An entry that went away meanwhile is none.
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if let Some(name) = entry.file_name().to_str().filter(|name| is_dir && check_id(name).is_ok()) {
-                ids.push(name.to_owned());
-            }
-        }
+        let listed = each_typed(dir.as_fd(), &mut |name, kind| {
+            let is_dir = match kind {
+                // An entry that went away meanwhile is none.
+                libc::DT_UNKNOWN => fs::stat_at(dir.as_fd(), name).is_ok_and(|stat| fs::kind(&stat) == libc::S_IFDIR),
+                kind => kind == libc::DT_DIR,
+            };
+            ids.extend(name.to_str().ok().filter(|name| is_dir && check_id(name).is_ok()).map(str::to_owned));
+            Ok::<_, Errno>(())
+        });
+        listed.at(Stage::State, || format!("list {}", self.path.display()))?;
         ids.sort_unstable();
         Ok(ids)
     }

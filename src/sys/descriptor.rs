@@ -108,12 +108,11 @@ pub fn set_blocking(fd: BorrowedFd<'_>) -> Result<()> {
     done(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_SETFL, 0) })
 }
 
-/// fcntl(2) `F_SETFL`: reads and writes fail with EAGAIN instead of waiting.
+/// fcntl(2) `F_SETFL`: reads and writes fail with EAGAIN instead of waiting. For what has no other of these flags, as a new pipe or
+/// terminal.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no memory is passed.
-    let flags = cvt(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_GETFL) })?;
-    // SAFETY: no memory is passed.
-    done(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_SETFL, flags | libc::c_long::from(libc::O_NONBLOCK)) })
+    done(unsafe { raw!(SYS_fcntl, fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })
 }
 
 /// pipe2(2): the reading and the writing end, close-on-exec.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use super::claim::{Claim, claim};
 use super::fill::put_below;
 use super::store::{Definition, Pool, new_name};
+use crate::cgroup::Cgroup;
 use crate::container::attend::ended::Ended;
 use crate::container::attend::signals;
 use crate::container::attend::watch::{ProgramCgroup, WatchedProgram};
@@ -229,7 +230,8 @@ fn begin(
     is_let_go: &mut bool,
 ) -> Result<(StartedTemplate, Option<OwnedFd>)> {
     let signals = if args.detach && task.is_none() { None } else { Some(signals::take()?) };
-    let cgroup = container.cgroup()?;
+    // It has the process in it already.
+    let cgroup = container.saved_cgroup()?.map(|saved| Cgroup::by_path(&saved)).transpose()?;
     let is_job = task.is_some();
     let mut tell = |moment: StartMoment<'_>| {
         *is_let_go = true;

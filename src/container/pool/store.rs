@@ -13,12 +13,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::inherited::Inheritance;
-use crate::cgroup::Cgroup;
 use crate::container::environment::Environment;
 use crate::container::lookup::Container;
 use crate::container::options::Global;
@@ -223,8 +220,7 @@ pub(super) fn fits(definition: &Definition, container: &Container) -> Result<boo
 }
 
 fn has_cgroup(container: &Container) -> Result<bool> {
-    let Some(saved) = container.saved_cgroup()? else { return Ok(true) };
-    Ok(Cgroup::open(&saved)?.saved() == saved)
+    container.saved_cgroup()?.map_or(Ok(true), |saved| saved.is_there())
 }
 
 /// The fifo has somebody who has it open: the keeper of a process that lives. Nothing is read, for it may be another's by now, and
@@ -251,7 +247,9 @@ fn seen(path: PathBuf) -> MadeOf {
 pub(super) fn read_once(path: PathBuf) -> MadeOf {
     // What cannot be looked at is as good as missing: it is an error where it is needed.
     let missing = MadeOf { path, real: None, inode: None, content: None };
-    let Ok(object) = open(&missing.path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map(File::from) else {
+    let Ok(object) =
+        fs::c_path(&missing.path).and_then(|path| fs::open(fs::CWD, &path, libc::O_PATH, 0)).map(File::from)
+    else {
         return missing;
     };
     let real = std::fs::read_link(fs::by_number(object.as_fd()));
