@@ -1,8 +1,8 @@
 //! What settings come to, as it is collected.
 
-use crate::error::{Error, Stage};
-use crate::plan::cgroup::files::LimitFile;
-use crate::plan::cgroup::write::{UsageCheck, WhenMissing, Write};
+use crate::error::{Error, Result, Stage};
+use crate::plan::cgroup::files::{Elsewhere, LimitFile};
+use crate::plan::cgroup::write::{UsageCheck, Version, WhenMissing, Write};
 
 /// What a group of settings comes to.
 #[derive(Debug, Default)]
@@ -15,7 +15,25 @@ pub struct Limits {
     pub warnings: Vec<String>,
 }
 
-impl Limits {
+/// Gathers what the settings of one controller come to, where a version has it.
+#[derive(Debug)]
+pub struct Collector {
+    version: Version,
+    limits: Limits,
+    refused: Option<Error>,
+}
+
+impl Collector {
+    /// For this version.
+    pub fn new(version: Version) -> Collector {
+        Collector { version, limits: Limits::default(), refused: None }
+    }
+
+    /// What it has come to, or the first error.
+    pub fn done(self) -> Result<Limits> {
+        self.refused.map_or(Ok(self.limits), Err)
+    }
+
     /// The number that config.json asks for, if it asks for any: what 0 and no limit mean is in the table of files. A file the
     /// kernel must have.
     pub fn put_number<N>(&mut self, file: &LimitFile, number: Option<N>)
@@ -32,9 +50,16 @@ impl Limits {
         self.put_or(file, value, WhenMissing::Fail);
     }
 
-    /// A file the kernel may lack.
+    /// A file the kernel may lack. Where the other version has the controller, the table says what becomes of the value. (A file
+    /// with a twin there is not put, and if it is, the kernel knows none of that name.)
     pub fn put_or(&mut self, file: &LimitFile, value: impl ToString, missing: WhenMissing) {
-        self.named(file.controller(), file.name, value, missing);
+        match file.elsewhere(self.version) {
+            Elsewhere::Ignored(warning) => self.warn(warning),
+            Elsewhere::Refused(field, what) => drop(self.refused.get_or_insert_with(|| refuse(field, what))),
+            Elsewhere::Nowhere | Elsewhere::Twin(_) | Elsewhere::ByName => {
+                self.named(file.controller(), file.name, value, missing);
+            }
+        }
     }
 
     /// A file that there is for each size of huge pages.
@@ -48,7 +73,7 @@ impl Limits {
     }
 
     fn named(&mut self, controller: &str, file: &str, value: impl ToString, missing: WhenMissing) {
-        self.writes.push(Write {
+        self.limits.writes.push(Write {
             controller: controller.to_owned(),
             file: file.to_owned(),
             value: value.to_string(),
@@ -56,9 +81,17 @@ impl Limits {
         });
     }
 
-    /// A setting that has no effect.
+    /// What must hold before the writes are made.
+    pub fn check(&mut self, check: UsageCheck) {
+        self.limits.checks.push(check);
+    }
+
+    /// A setting that has no effect: said once.
     pub fn warn(&mut self, text: impl Into<String>) {
-        self.warnings.push(text.into());
+        let text = text.into();
+        if !self.limits.warnings.contains(&text) {
+            self.limits.warnings.push(text);
+        }
     }
 }
 
@@ -76,9 +109,9 @@ mod tests {
     fn what_a_number_means_is_in_the_table() {
         for file in ALL {
             let put = |number: Option<i64>| {
-                let mut limits = Limits::default();
-                limits.put_number(file, number);
-                limits.writes.pop().map(|write| write.value)
+                let mut out = Collector::new(file.version.unwrap_or(Version::V2));
+                out.put_number(file, number);
+                out.done().unwrap().writes.pop().map(|write| write.value)
             };
             let zero = match file.zero {
                 Zero::Unset => None,
@@ -90,6 +123,30 @@ mod tests {
             assert_eq!(put(Some(-1)).as_deref(), file.unlimited.or(Some("-1")), "{}", file.name);
             assert_eq!(put(Some(7)).as_deref(), Some("7"), "{}", file.name);
             assert_eq!(put(None), None, "{}", file.name);
+        }
+    }
+    /// A value that one version has no file for is neither lost nor written to nothing: another file has it, or it is told.
+    #[test]
+    fn a_value_is_told_where_the_other_version_has_no_file_for_it() {
+        for file in ALL {
+            let Some(own) = file.version else { continue };
+            let other = if own == Version::V1 { Version::V2 } else { Version::V1 };
+            let mut out = Collector::new(other);
+            out.put_text(file, 7);
+            let twin = |name: &str| ALL.iter().find(|twin| twin.name == name).and_then(|twin| twin.version);
+            match file.elsewhere(other) {
+                Elsewhere::Ignored(warning) => {
+                    let limits = out.done().unwrap();
+                    assert_eq!((limits.writes, limits.warnings), (vec![], vec![warning.to_owned()]), "{}", file.name);
+                }
+                Elsewhere::Refused(field, _) => {
+                    let error = out.done().unwrap_err();
+                    assert_eq!(error.field(), Some(format!("linux.resources.{field}").as_str()), "{}", file.name);
+                }
+                Elsewhere::Twin(name) => assert_eq!(twin(name), Some(other), "{}", file.name),
+                Elsewhere::ByName => assert_eq!((own, file.field), (Version::V2, None), "{}", file.name),
+                Elsewhere::Nowhere => panic!("{} is of both versions", file.name),
+            }
         }
     }
 }

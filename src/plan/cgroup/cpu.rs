@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::spec::resources::Cpu;
 
-use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::collect::{Collector, refuse};
 use crate::plan::cgroup::files;
 use crate::plan::cgroup::write::{Version, WhenMissing};
 use crate::spec::number_list;
@@ -40,7 +40,7 @@ pub fn rounded_quota(quota: u64, period: u64) -> u64 {
 }
 
 /// The writes of the cpu controller.
-pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
+pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Collector) -> Result<()> {
     let Cpu {
         quota,
         burst,
@@ -62,8 +62,6 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
     {
         return Err(refuse("cpu.burst", format!("linux.resources.cpu.burst {burst} is above the quota {quota}")));
     }
-    let (rt_period, rt_runtime) =
-        (files::RT_PERIOD.given(*realtime_period), files::RT_RUNTIME.given(*realtime_runtime));
     let period = realtime_period.filter(|period| *period > 0).unwrap_or(RT_PERIOD);
     if let Some(runtime @ 1..) = *realtime_runtime
         && runtime as u64 > period
@@ -71,15 +69,12 @@ pub fn bandwidth(cpu: &Cpu, version: Version, out: &mut Limits) -> Result<()> {
         let what = format!("linux.resources.cpu.realtimeRuntime {runtime} is above the period {period}");
         return Err(refuse("cpu.realtimeRuntime", what));
     }
-    if !files::RT_RUNTIME.is_of(version) && (rt_period.is_some() || rt_runtime.is_some()) {
-        return Err(refuse("cpu", "linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1"));
-    }
     match version {
         Version::V1 => v1(cpu, out)?,
         Version::V2 => v2(cpu, out),
     }
-    out.put_number(&files::RT_PERIOD, rt_period);
-    out.put_number(&files::RT_RUNTIME, rt_runtime);
+    out.put_number(&files::RT_PERIOD, *realtime_period);
+    out.put_number(&files::RT_RUNTIME, *realtime_runtime);
     if let Some(idle) = *idle {
         out.put_or(&files::CPU_IDLE, idle, zero_may_miss(idle.into()));
     }
@@ -93,7 +88,7 @@ fn zero_may_miss(value: i128) -> WhenMissing {
 
 // The order of period, quota and burst depends on the values they replace: whoever applies the writes
 // retries the refused ones last. The weight comes before idle: an idle cgroup refuses a weight.
-fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
+fn v1(cpu: &Cpu, out: &mut Collector) -> Result<()> {
     if let Some(shares) = files::CPU_SHARES.given(cpu.shares) {
         if shares < *SHARES.start() {
             return Err(refuse("cpu.shares", format!("the minimum allowed cpu-shares is {}", SHARES.start())));
@@ -111,7 +106,7 @@ fn v1(cpu: &Cpu, out: &mut Limits) -> Result<()> {
     Ok(())
 }
 
-fn v2(cpu: &Cpu, out: &mut Limits) {
+fn v2(cpu: &Cpu, out: &mut Collector) {
     if let Some(shares) = files::CPU_WEIGHT.given(cpu.shares) {
         out.put_text(&files::CPU_WEIGHT, weight_from_shares(shares));
     }
@@ -127,7 +122,7 @@ fn v2(cpu: &Cpu, out: &mut Limits) {
 }
 
 /// The writes of the cpuset controller: before any process joins.
-pub fn placement(cpu: &Cpu, out: &mut Limits) {
+pub fn placement(cpu: &Cpu, out: &mut Collector) {
     for (file, value) in [(&files::CPUSET_CPUS, &cpu.cpus), (&files::CPUSET_MEMS, &cpu.mems)] {
         if let Some(list) = value.as_deref().map(str::trim).filter(|list| !list.is_empty()) {
             out.put_text(file, list);

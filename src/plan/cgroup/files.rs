@@ -10,6 +10,8 @@ pub struct LimitFile {
     pub name: &'static str,
     /// The version that has it; none where both do.
     pub version: Option<Version>,
+    /// What becomes of the value where the other version has the controller.
+    elsewhere: Elsewhere,
     /// Where config.json has the value, below linux.resources: object and key.
     pub field: Option<&'static str>,
     /// What 0 means there.
@@ -32,6 +34,21 @@ pub struct LimitFile {
     pub shared_out: bool,
     /// The I/O scheduler whose file it is.
     pub scheduler: Option<&'static str>,
+}
+
+/// What becomes of a value in the version that has not the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// There is no other version.
+    Nowhere,
+    /// Another file has it: whoever puts one of the two looks at the version.
+    Twin(&'static str),
+    /// Nobody asks for it by any other name than the file's own (linux.resources.unified), which needs this version.
+    ByName,
+    /// The container is made without, and this is the warning.
+    Ignored(&'static str),
+    /// An error of this field, below linux.resources.
+    Refused(&'static str, &'static str),
 }
 
 /// What values a file takes.
@@ -173,10 +190,11 @@ mod advice {
 }
 
 impl LimitFile {
-    const fn new(name: &'static str, version: Option<Version>) -> LimitFile {
+    const fn new(name: &'static str, (version, elsewhere): (Option<Version>, Elsewhere)) -> LimitFile {
         LimitFile {
             name,
             version,
+            elsewhere,
             field: None,
             zero: Zero::Itself,
             unlimited: None,
@@ -253,6 +271,11 @@ impl LimitFile {
         self.version.is_none_or(|of| of == version)
     }
 
+    /// What is done in this version with a value for it, other than to write it.
+    pub fn elsewhere(&self, version: Version) -> Elsewhere {
+        if self.is_of(version) { Elsewhere::Nowhere } else { self.elsewhere }
+    }
+
     /// The number that one of config.json asks for, where it asks for any.
     pub fn given<N: Copy + PartialEq + From<u8>>(&self, number: Option<N>) -> Option<N> {
         let zero = number == Some(N::from(0));
@@ -325,11 +348,21 @@ pub fn find(name: &str) -> Option<&'static LimitFile> {
     ALL.iter().find(|file| file.is(name))
 }
 
+/// The version that has a file. One that the other has not is no row until it says what becomes of the value there.
+macro_rules! of {
+    (BOTH) => {
+        (None, Elsewhere::Nowhere)
+    };
+    ($version:ident $elsewhere:expr) => {
+        (Some(Version::$version), $elsewhere)
+    };
+}
+
 macro_rules! files {
-    ($($id:ident = $version:ident $name:literal $([$($known:tt)+])?;)+) => {
+    ($($id:ident = $version:ident $(else $elsewhere:expr,)? $name:literal $([$($known:tt)+])?;)+) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $id: LimitFile = LimitFile::new($name, $version) $($($known)+)?;
+            pub const $id: LimitFile = LimitFile::new($name, of!($version $($elsewhere)?)) $($($known)+)?;
         )+
 
         /// All of them.
@@ -337,10 +370,14 @@ macro_rules! files {
     };
 }
 
-const V1: Option<Version> = Some(Version::V1);
-const V2: Option<Version> = Some(Version::V2);
-const BOTH: Option<Version> = None;
+const NOT_OF_V2: Elsewhere =
+    Elsewhere::Refused("network", "linux.resources.network needs the net_cls and net_prio controllers of cgroup v1");
+const REAL_TIME: Elsewhere =
+    Elsewhere::Refused("cpu", "linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1");
+const LEAF_WEIGHT: Elsewhere =
+    Elsewhere::Ignored("linux.resources.blockIO leaf weights are ignored: cgroup v2 has none");
 
+use Elsewhere::{ByName, Ignored, Twin};
 use Shape::{Keyed, Line};
 use UnitProperty::{Mask, Number};
 use Zero::{Itself, NoLimit, One, Unset};
@@ -350,84 +387,84 @@ files! {
         [.field("pids/limit", One).unlimited(MAX).takes(Takes::Tasks).property(Number("TasksMax"))
          .capacity(Capacity::Pids, Some("pids.current"))];
 
-    MEMORY_LIMIT = V1 "memory.limit_in_bytes"
+    MEMORY_LIMIT = V1 else Twin("memory.max"), "memory.limit_in_bytes"
         [.field("memory/limit", Unset).unlimited("-1").takes(Takes::Memory).property(Number("MemoryLimit"))
          .capacity(Capacity::Memory, Some("memory.usage_in_bytes"))];
-    MEMSW_LIMIT = V1 "memory.memsw.limit_in_bytes"
+    MEMSW_LIMIT = V1 else Twin("memory.swap.max"), "memory.memsw.limit_in_bytes"
         [.field("memory/swap", Unset).unlimited("-1")
          .capacity(Capacity::MemoryAndSwap, Some("memory.memsw.usage_in_bytes"))];
-    SOFT_LIMIT = V1 "memory.soft_limit_in_bytes" [.field("memory/reservation", Unset).unlimited("-1")];
-    KMEM_TCP_LIMIT = V1 "memory.kmem.tcp.limit_in_bytes"
+    SOFT_LIMIT = V1 else Twin("memory.low"), "memory.soft_limit_in_bytes" [.field("memory/reservation", Unset).unlimited("-1")];
+    KMEM_TCP_LIMIT = V1 else Ignored("linux.resources.memory.kernelTCP is ignored: on cgroup v2 it is part of the memory limit"), "memory.kmem.tcp.limit_in_bytes"
         [.field("memory/kernelTCP", Unset).unlimited("-1")];
-    OOM_CONTROL = V1 "memory.oom_control"
+    OOM_CONTROL = V1 else Ignored("linux.resources.memory.disableOOMKiller is ignored: cgroup v2 has no such setting"), "memory.oom_control"
         [.field("memory/disableOOMKiller", Itself).shape(Line("oom_kill_disable"))];
-    SWAPPINESS = V1 "memory.swappiness" [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
+    SWAPPINESS = V1 else Ignored("linux.resources.memory.swappiness is ignored: cgroup v2 has no such setting"), "memory.swappiness" [.field("memory/swappiness", Itself).advice(advice::PERCENT)];
 
-    MEMORY_MIN = V2 "memory.min" [.property(Number("MemoryMin"))];
-    MEMORY_LOW = V2 "memory.low"
+    MEMORY_MIN = V2 else ByName, "memory.min" [.property(Number("MemoryMin"))];
+    MEMORY_LOW = V2 else Twin("memory.soft_limit_in_bytes"), "memory.low"
         [.field("memory/reservation", Unset).unlimited(MAX).property(Number("MemoryLow"))];
-    MEMORY_HIGH = V2 "memory.high" [.property(Number("MemoryHigh"))];
-    MEMORY_MAX = V2 "memory.max"
+    MEMORY_HIGH = V2 else ByName, "memory.high" [.property(Number("MemoryHigh"))];
+    MEMORY_MAX = V2 else Twin("memory.limit_in_bytes"), "memory.max"
         [.field("memory/limit", Unset).unlimited(MAX).takes(Takes::Memory).property(Number("MemoryMax"))
          .capacity(Capacity::Memory, Some("memory.current"))];
-    SWAP_MAX = V2 "memory.swap.max"
+    SWAP_MAX = V2 else Twin("memory.memsw.limit_in_bytes"), "memory.swap.max"
         [.field("memory/swap", Unset).unlimited(MAX).property(Number("MemorySwapMax"))];
-    ZSWAP_MAX = V2 "memory.zswap.max" [.property(Number("MemoryZSwapMax"))];
-    OOM_GROUP = V2 "memory.oom.group" [.property(UnitProperty::OomPolicy)];
+    ZSWAP_MAX = V2 else ByName, "memory.zswap.max" [.property(Number("MemoryZSwapMax"))];
+    OOM_GROUP = V2 else ByName, "memory.oom.group" [.property(UnitProperty::OomPolicy)];
 
-    CPU_SHARES = V1 "cpu.shares" [.field("cpu/shares", Unset).property(Number("CPUShares"))];
-    CFS_PERIOD = V1 "cpu.cfs_period_us"
+    CPU_SHARES = V1 else Twin("cpu.weight"), "cpu.shares" [.field("cpu/shares", Unset).property(Number("CPUShares"))];
+    CFS_PERIOD = V1 else Twin("cpu.max"), "cpu.cfs_period_us"
         [.field("cpu/period", Unset).property(UnitProperty::Bandwidth).takes(Takes::Period).advice(advice::BANDWIDTH)];
-    CFS_QUOTA = V1 "cpu.cfs_quota_us"
+    CFS_QUOTA = V1 else Twin("cpu.max"), "cpu.cfs_quota_us"
         [.field("cpu/quota", Unset).unlimited("-1").property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None).takes(Takes::Quota).advice(advice::BANDWIDTH)];
-    CFS_BURST = V1 "cpu.cfs_burst_us" [.field("cpu/burst", Itself)];
-    RT_PERIOD = V1 "cpu.rt_period_us" [.field("cpu/realtimePeriod", Unset).shared_out().advice(advice::REAL_TIME)];
-    RT_RUNTIME = V1 "cpu.rt_runtime_us" [.field("cpu/realtimeRuntime", Unset).shared_out().unlimited("-1").advice(advice::REAL_TIME)];
-    CPU_WEIGHT = V2 "cpu.weight" [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
-    CPU_MAX = V2 "cpu.max"
+    CFS_BURST = V1 else Twin("cpu.max.burst"), "cpu.cfs_burst_us" [.field("cpu/burst", Itself)];
+    RT_PERIOD = V1 else REAL_TIME, "cpu.rt_period_us" [.field("cpu/realtimePeriod", Unset).shared_out().advice(advice::REAL_TIME)];
+    RT_RUNTIME = V1 else REAL_TIME, "cpu.rt_runtime_us" [.field("cpu/realtimeRuntime", Unset).shared_out().unlimited("-1").advice(advice::REAL_TIME)];
+    CPU_WEIGHT = V2 else Twin("cpu.shares"), "cpu.weight" [.field("cpu/shares", Unset).property(Number("CPUWeight"))];
+    CPU_MAX = V2 else Twin("cpu.cfs_quota_us"), "cpu.max"
         [.field("cpu/quota", Unset).unlimited(MAX).property(UnitProperty::Bandwidth).capacity(Capacity::Cpu, None)
          .takes(Takes::QuotaAndPeriod).advice(advice::BANDWIDTH)];
-    CPU_MAX_BURST = V2 "cpu.max.burst" [.field("cpu/burst", Itself)];
+    CPU_MAX_BURST = V2 else Twin("cpu.cfs_burst_us"), "cpu.max.burst" [.field("cpu/burst", Itself)];
     CPU_IDLE = BOTH "cpu.idle" [.field("cpu/idle", Itself).property(UnitProperty::Idle)];
 
     CPUSET_CPUS = BOTH "cpuset.cpus" [.shared_out().field("cpu/cpus", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedCPUs")).advice(advice::CPUS)];
     CPUSET_MEMS = BOTH "cpuset.mems" [.shared_out().field("cpu/mems", Itself).takes(Takes::PartOfAbove).property(Mask("AllowedMemoryNodes")).advice(advice::MEMS)];
 
-    CPUSET_EXCLUSIVE = V2 "cpuset.cpus.exclusive" [.shared_out()];
-    CPUSET_PARTITION = V2 "cpuset.cpus.partition" [.shared_out()];
+    CPUSET_EXCLUSIVE = V2 else ByName, "cpuset.cpus.exclusive" [.shared_out()];
+    CPUSET_PARTITION = V2 else ByName, "cpuset.cpus.partition" [.shared_out()];
 
-    BLKIO_WEIGHT = V1 "blkio.weight"
+    BLKIO_WEIGHT = V1 else Twin("io.weight"), "blkio.weight"
         [.field("blockIO/weight", Unset).property(Number("BlockIOWeight")).advice(advice::WEIGHTS)];
-    BLKIO_BFQ_WEIGHT = V1 "blkio.bfq.weight" [.scheduler("bfq").field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
-    BLKIO_LEAF_WEIGHT = V1 "blkio.leaf_weight" [.field("blockIO/leafWeight", Unset)];
-    BLKIO_WEIGHT_DEVICE = V1 "blkio.weight_device" [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
-    BLKIO_BFQ_WEIGHT_DEVICE = V1 "blkio.bfq.weight_device"
+    BLKIO_BFQ_WEIGHT = V1 else Twin("io.bfq.weight"), "blkio.bfq.weight" [.scheduler("bfq").field("blockIO/weight", Unset).advice(advice::WEIGHTS)];
+    BLKIO_LEAF_WEIGHT = V1 else LEAF_WEIGHT, "blkio.leaf_weight" [.field("blockIO/leafWeight", Unset)];
+    BLKIO_WEIGHT_DEVICE = V1 else Twin("io.weight"), "blkio.weight_device" [.field("weightDevice/weight", Unset).shape(Keyed("0"))];
+    BLKIO_BFQ_WEIGHT_DEVICE = V1 else Twin("io.bfq.weight"), "blkio.bfq.weight_device"
         [.scheduler("bfq").field("weightDevice/weight", Unset).shape(Keyed("0"))];
-    BLKIO_LEAF_WEIGHT_DEVICE = V1 "blkio.leaf_weight_device"
+    BLKIO_LEAF_WEIGHT_DEVICE = V1 else LEAF_WEIGHT, "blkio.leaf_weight_device"
         [.field("weightDevice/leafWeight", Unset).shape(Keyed("0"))];
-    BLKIO_READ_BPS = V1 "blkio.throttle.read_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
-    BLKIO_WRITE_BPS = V1 "blkio.throttle.write_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
-    BLKIO_READ_IOPS = V1 "blkio.throttle.read_iops_device" [.shape(Keyed("0")).takes(Takes::Device)];
-    BLKIO_WRITE_IOPS = V1 "blkio.throttle.write_iops_device" [.shape(Keyed("0")).takes(Takes::Device)];
-    IO_WEIGHT = V2 "io.weight"
+    BLKIO_READ_BPS = V1 else Twin("io.max"), "blkio.throttle.read_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    BLKIO_WRITE_BPS = V1 else Twin("io.max"), "blkio.throttle.write_bps_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    BLKIO_READ_IOPS = V1 else Twin("io.max"), "blkio.throttle.read_iops_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    BLKIO_WRITE_IOPS = V1 else Twin("io.max"), "blkio.throttle.write_iops_device" [.shape(Keyed("0")).takes(Takes::Device)];
+    IO_WEIGHT = V2 else Twin("blkio.weight"), "io.weight"
         [.field("blockIO/weight", Unset).shape(Keyed("default")).property(UnitProperty::IoWeight).advice(advice::WEIGHTS)];
-    IO_BFQ_WEIGHT = V2 "io.bfq.weight"
+    IO_BFQ_WEIGHT = V2 else Twin("blkio.bfq.weight"), "io.bfq.weight"
         [.scheduler("bfq").field("blockIO/weight", Unset).shape(Keyed("default")).advice(advice::WEIGHTS)];
-    IO_MAX = V2 "io.max"
+    IO_MAX = V2 else Twin("blkio.throttle.read_bps_device"), "io.max"
         [.zero(NoLimit).unlimited(MAX).shape(Keyed("rbps=max wbps=max riops=max wiops=max")).takes(Takes::Device).property(UnitProperty::IoMax)];
-    IO_LATENCY = V2 "io.latency" [.shape(Keyed("default")).takes(Takes::Device)];
+    IO_LATENCY = V2 else ByName, "io.latency" [.shape(Keyed("default")).takes(Takes::Device)];
 
-    HUGETLB_LIMIT = V1 "hugetlb.*.limit_in_bytes";
-    HUGETLB_RSVD_LIMIT = V1 "hugetlb.*.rsvd.limit_in_bytes";
-    HUGETLB_MAX = V2 "hugetlb.*.max";
-    HUGETLB_RSVD_MAX = V2 "hugetlb.*.rsvd.max";
+    HUGETLB_LIMIT = V1 else Twin("hugetlb.*.max"), "hugetlb.*.limit_in_bytes";
+    HUGETLB_RSVD_LIMIT = V1 else Twin("hugetlb.*.rsvd.max"), "hugetlb.*.rsvd.limit_in_bytes";
+    HUGETLB_MAX = V2 else Twin("hugetlb.*.limit_in_bytes"), "hugetlb.*.max";
+    HUGETLB_RSVD_MAX = V2 else Twin("hugetlb.*.rsvd.limit_in_bytes"), "hugetlb.*.rsvd.max";
 
     RDMA_MAX = BOTH "rdma.max" [.shape(Keyed("0"))];
-    NET_CLASS = V1 "net_cls.classid" [.field("network/classID", Unset)];
-    NET_PRIORITIES = V1 "net_prio.ifpriomap" [.shape(Keyed("0"))];
+    NET_CLASS = V1 else NOT_OF_V2, "net_cls.classid" [.field("network/classID", Unset)];
+    NET_PRIORITIES = V1 else NOT_OF_V2, "net_prio.ifpriomap" [.shape(Keyed("0"))];
 
-    MISC_MAX = V2 "misc.max" [.shape(Keyed("0"))];
-    DMEM_MAX = V2 "dmem.max" [.shape(Keyed("0"))];
-    DMEM_MIN = V2 "dmem.min" [.shape(Keyed("0"))];
-    DMEM_LOW = V2 "dmem.low" [.shape(Keyed("0"))];
+    MISC_MAX = V2 else ByName, "misc.max" [.shape(Keyed("0"))];
+    DMEM_MAX = V2 else ByName, "dmem.max" [.shape(Keyed("0"))];
+    DMEM_MIN = V2 else ByName, "dmem.min" [.shape(Keyed("0"))];
+    DMEM_LOW = V2 else ByName, "dmem.low" [.shape(Keyed("0"))];
 }

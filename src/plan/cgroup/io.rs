@@ -3,16 +3,22 @@
 use crate::error::Result;
 use crate::spec::resources::{BlockIo, ThrottleDevice, WeightDevice};
 
-use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::collect::{Collector, refuse};
 use crate::plan::cgroup::files::{self, LimitFile, Throttle};
 use crate::plan::cgroup::write::{Version, WhenMissing};
 
 /// The writes of the blkio (v1) or io (v2) controller.
-pub fn limits(block_io: &BlockIo, version: Version, out: &mut Limits) -> Result<()> {
+pub fn limits(block_io: &BlockIo, version: Version, out: &mut Collector) -> Result<()> {
     check(block_io)?;
     match version {
         Version::V1 => v1(block_io, out),
         Version::V2 => v2(block_io, out),
+    }
+    out.put_number(&files::BLKIO_LEAF_WEIGHT, block_io.leaf_weight);
+    for WeightDevice { major, minor, leaf_weight, .. } in &block_io.weight_device {
+        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(*leaf_weight) {
+            out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, format!("{major}:{minor} {weight}"));
+        }
     }
     Ok(())
 }
@@ -58,19 +64,16 @@ fn throttles(block_io: &BlockIo) -> impl Iterator<Item = (&'static Throttle, &Th
 }
 
 // blkio.weight belonged to the CFQ scheduler and went with it in Linux 5.0; BFQ has its own file.
-fn v1(block_io: &BlockIo, out: &mut Limits) {
+fn v1(block_io: &BlockIo, out: &mut Collector) {
     let bfq = |file: &LimitFile, value: String| WhenMissing::Instead { file: file.name.into(), value };
     if let Some(weight) = files::BLKIO_WEIGHT.given(block_io.weight) {
         out.put_or(&files::BLKIO_WEIGHT, weight, bfq(&files::BLKIO_BFQ_WEIGHT, weight.to_string()));
     }
-    out.put_number(&files::BLKIO_LEAF_WEIGHT, block_io.leaf_weight);
-    for WeightDevice { major, minor, weight, leaf_weight } in &block_io.weight_device {
+    // `limits`.
+    for WeightDevice { major, minor, weight, leaf_weight: _ } in &block_io.weight_device {
         let line = |weight: u16| format!("{major}:{minor} {weight}");
         if let Some(weight) = files::BLKIO_WEIGHT_DEVICE.given(*weight) {
             out.put_or(&files::BLKIO_WEIGHT_DEVICE, line(weight), bfq(&files::BLKIO_BFQ_WEIGHT_DEVICE, line(weight)));
-        }
-        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(*leaf_weight) {
-            out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, line(weight));
         }
     }
     for (throttle, ThrottleDevice { major, minor, rate }) in throttles(block_io) {
@@ -79,14 +82,10 @@ fn v1(block_io: &BlockIo, out: &mut Limits) {
 }
 
 // io.bfq.weight takes the configuration's weights as they are; io.weight (iocost) needs them converted.
-fn v2(block_io: &BlockIo, out: &mut Limits) {
+fn v2(block_io: &BlockIo, out: &mut Collector) {
     let iocost = |value: String| WhenMissing::Instead { file: files::IO_WEIGHT.name.into(), value };
     if let Some(weight) = files::IO_BFQ_WEIGHT.given(block_io.weight) {
         out.put_or(&files::IO_BFQ_WEIGHT, weight, iocost(io_weight(weight).to_string()));
-    }
-    let leaf = |weight: Option<u16>| files::BLKIO_LEAF_WEIGHT.given(weight).is_some();
-    if leaf(block_io.leaf_weight) || block_io.weight_device.iter().any(|device| leaf(device.leaf_weight)) {
-        out.warn("linux.resources.blockIO leaf weights are ignored: cgroup v2 has none");
     }
     for device in &block_io.weight_device {
         if let Some(weight) = files::IO_BFQ_WEIGHT.given(device.weight) {

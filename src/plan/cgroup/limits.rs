@@ -9,8 +9,8 @@ use crate::error::{Error, Result, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::spec::resources::{HugepageLimit, InterfacePriority, Network, Pids, Rdma, Resources};
 
-use crate::plan::cgroup::collect::{Limits, refuse};
-use crate::plan::cgroup::files::{self, LimitFile};
+use crate::plan::cgroup::collect::{Collector, Limits, refuse};
+use crate::plan::cgroup::files;
 use crate::plan::cgroup::write::{Phase, Version, WhenMissing};
 use crate::plan::cgroup::{cpu, io, memory};
 
@@ -42,11 +42,15 @@ pub fn plan_limits(resources: &Resources, layout: &Layout, phase: Phase) -> Resu
     gathering.group("hugetlb", "hugetlb", |version, out| hugetlb(hugepage_limits, version, out))?;
     gathering.group("rdma", "rdma", |_, out| rdma_limits(rdma, out))?;
     if let Some(network) = network {
-        let version = if layout.v1.is_empty() { Version::V2 } else { Version::V1 };
-        gathering.group("net_cls", "net_cls", |_, out| net_cls(network, version, out))?;
-        gathering.group("net_prio", "net_prio", |_, out| net_prio(network, version, out))?;
+        gathering.group("net_cls", "net_cls", |_, out| {
+            net_cls(network, out);
+            Ok(())
+        })?;
+        gathering.group("net_prio", "net_prio", |_, out| net_prio(network, out))?;
     }
-    unified_files(unified, layout, &mut all)?;
+    let mut out = Collector::new(Version::V2);
+    unified_files(unified, layout, &mut out)?;
+    all.writes.append(&mut out.done()?.writes);
     Ok(all)
 }
 
@@ -58,7 +62,7 @@ struct Gathering<'a> {
 impl Gathering<'_> {
     /// Adds the writes that `make` produces for the version that has the controller. A controller that is
     /// nowhere is an error only when something was asked of it.
-    fn group(&mut self, v1: &str, v2: &str, make: impl FnOnce(Version, &mut Limits) -> Result<()>) -> Result<()> {
+    fn group(&mut self, v1: &str, v2: &str, make: impl FnOnce(Version, &mut Collector) -> Result<()>) -> Result<()> {
         let found = if self.layout.v1_with(v1).is_some() {
             Some(Version::V1)
         } else if self.layout.unified.as_ref().is_some_and(|h| h.has(v2)) {
@@ -67,8 +71,10 @@ impl Gathering<'_> {
             None
         };
         let assumed = if self.layout.kind() == LayoutKind::V2 { Version::V2 } else { Version::V1 };
-        let mut made = Limits::default();
-        make(found.unwrap_or(assumed), &mut made)?;
+        let version = found.unwrap_or(assumed);
+        let mut out = Collector::new(version);
+        make(version, &mut out)?;
+        let mut made = out.done()?;
         if found.is_none() {
             let controller = if assumed == Version::V2 { v2 } else { v1 };
             if let Some(write) = made.writes.iter().find(|w| w.missing != WhenMissing::Skip) {
@@ -86,13 +92,13 @@ impl Gathering<'_> {
 }
 
 /// What is negative is no limit, as with runc and crun.
-fn pids_limit(Pids { limit }: &Pids, out: &mut Limits) {
+fn pids_limit(Pids { limit }: &Pids, out: &mut Collector) {
     out.put_number(&files::PIDS_MAX, *limit);
 }
 
 /// Both the limit on pages in use and, where the kernel has it (5.7), the one on reservations: without the
 /// second a process is killed by SIGBUS when it touches its pages, with it mmap(2) fails.
-fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Result<()> {
+fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Collector) -> Result<()> {
     for HugepageLimit { page_size, limit } in limits {
         let digits = page_size.trim_end_matches("B").trim_end_matches(['K', 'M', 'G']);
         let well_formed = page_size.len() == digits.len() + 2
@@ -116,7 +122,7 @@ fn hugetlb(limits: &[HugepageLimit], version: Version, out: &mut Limits) -> Resu
     Ok(())
 }
 
-fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Limits) -> Result<()> {
+fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Collector) -> Result<()> {
     for (device, Rdma { hca_handles, hca_objects }) in devices {
         if device.is_empty() || device.contains(char::is_whitespace) {
             return Err(refuse("rdma", format!("linux.resources.rdma: {device:?} is not the name of a device")));
@@ -134,28 +140,14 @@ fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Limits) -> Result<()>
     Ok(())
 }
 
-fn network_has(file: &LimitFile, version: Version) -> Result<()> {
-    match file.is_of(version) {
-        true => Ok(()),
-        false => {
-            Err(refuse("network", "linux.resources.network needs the net_cls and net_prio controllers of cgroup v1"))
-        }
-    }
-}
-
-fn net_cls(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
+fn net_cls(network: &Network, out: &mut Collector) {
     // `net_prio`.
     let Network { class_id, priorities: _ } = network;
-    if files::NET_CLASS.given(*class_id).is_some() {
-        network_has(&files::NET_CLASS, version)?;
-    }
     out.put_number(&files::NET_CLASS, *class_id);
-    Ok(())
 }
 
-fn net_prio(network: &Network, version: Version, out: &mut Limits) -> Result<()> {
+fn net_prio(network: &Network, out: &mut Collector) -> Result<()> {
     for InterfacePriority { name, priority } in &network.priorities {
-        network_has(&files::NET_PRIORITIES, version)?;
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(refuse(
                 "network.priorities",
@@ -172,7 +164,7 @@ const NOT_LIMITS: &[&str] =
     &["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.subtree_control", "cgroup.type"];
 
 /// Files of cgroup2 by name. Each line is a write of its own: the kernel takes one device per write.
-fn unified_files(files: &BTreeMap<String, String>, layout: &Layout, out: &mut Limits) -> Result<()> {
+fn unified_files(files: &BTreeMap<String, String>, layout: &Layout, out: &mut Collector) -> Result<()> {
     for (file, value) in files {
         let what = || format!("linux.resources.unified {file:?}");
         let field = || format!("unified.{file}");

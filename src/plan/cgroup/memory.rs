@@ -3,12 +3,12 @@
 use crate::error::{Error, Result, Stage};
 use crate::spec::resources::Memory;
 
-use crate::plan::cgroup::collect::{Limits, refuse};
+use crate::plan::cgroup::collect::{Collector, refuse};
 use crate::plan::cgroup::files::{self, LimitFile};
 use crate::plan::cgroup::write::{Phase, UsageCheck, Version, WhenMissing};
 
 /// The writes for `memory`.
-pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits) -> Result<()> {
+pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Collector) -> Result<()> {
     let Memory {
         limit,
         reservation,
@@ -54,19 +54,14 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Limits)
         Version::V1 => v1(limit, swap, reservation, out),
         Version::V2 => v2(limit, swap, reservation, out)?,
     }
-    let mut put = |file: &LimitFile, value: Option<i128>, why: &str| match value {
-        None => {}
-        Some(value) if file.is_of(version) => out.put_number(file, Some(value)),
-        Some(_) => out.warn(format!("{} is ignored: {why}", files::field_of(file.name))),
-    };
-    put(&files::KMEM_TCP_LIMIT, tcp.map(i128::from), "on cgroup v2 it is part of the memory limit");
+    out.put_number(&files::KMEM_TCP_LIMIT, tcp);
     let no_killer = match (disable_oom_killer, phase) {
         (Some(true), _) => Some(1),
         (Some(false), Phase::Update) => Some(0).filter(|_| files::OOM_CONTROL.is_of(version)),
         (Some(false), Phase::Create) | (None, _) => None,
     };
-    put(&files::OOM_CONTROL, no_killer, "cgroup v2 has no such setting");
-    put(&files::SWAPPINESS, swappiness.map(i128::from), "cgroup v2 has no such setting");
+    out.put_number(&files::OOM_CONTROL, no_killer);
+    out.put_number(&files::SWAPPINESS, swappiness);
     if version == Version::V2 && phase == Phase::Update && check_before_update == Some(true) {
         checks(limit, swap, out);
     }
@@ -84,7 +79,7 @@ fn bytes(file: &LimitFile, value: Option<i64>) -> Result<Option<i64>> {
     }
 }
 
-fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Limits) {
+fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Collector) {
     // Which of the two has to come first depends on the values they replace (the kernel refuses a
     // memory+swap limit below the memory limit); whoever applies them retries the refused one last.
     out.put_number(&files::MEMORY_LIMIT, limit);
@@ -96,7 +91,7 @@ fn v1(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut
     out.put_number(&files::SOFT_LIMIT, reservation);
 }
 
-fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Limits) -> Result<()> {
+fn v2(limit: Option<i64>, swap: Option<i64>, reservation: Option<i64>, out: &mut Collector) -> Result<()> {
     // memory.swap.max does not exist without swap accounting: to lift the limit, or to forbid
     // all swap, is then what the kernel does anyway.
     match swap_max(limit, swap)? {
@@ -121,10 +116,10 @@ pub fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
     }
 }
 
-fn checks(limit: Option<i64>, swap: Option<i64>, out: &mut Limits) {
+fn checks(limit: Option<i64>, swap: Option<i64>, out: &mut Collector) {
     for (name, value) in [("memory+swap limit", swap), ("memory limit", limit)] {
         if let Some(limit) = value.and_then(|v| u64::try_from(v).ok()) {
-            out.checks.push(UsageCheck {
+            out.check(UsageCheck {
                 controller: "memory".into(),
                 file: files::MEMORY_MAX.used.unwrap_or_default().into(),
                 limit,
