@@ -2,6 +2,9 @@
 //!
 //! Decides nothing and touches nothing; library code returns these and never prints them. `cli::main_of` prints
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
+//!
+//! The modules, in the order of the work: `kinds` is what failed and what was being done, `hints` the advice that follows from both, `nearest` the
+//! word that was meant.
 
 mod hints;
 mod kinds;

@@ -2,6 +2,10 @@
 //!
 //! A program of its own, because it may be larger than the runtime, of which every page costs a start. It has brisk's
 //! command line and readers by the library. See docs/INSIGHT.md and docs/DESIGN.md, "Insight".
+//!
+//! The modules: `containers` finds them, with `foreign` for those of runc and crun; `figures` measures, `procdir` reads of one process. A
+//! command each have `inspect`, `diff`, `stats`, `top`, and in folders `memory`, `plan`, `trace` and `record`. Printed is by `table`, `json`,
+//! `openmetrics` and `svg`, with the numbers of `units`, on a `screen` as `looks` says what it can show. `sha256` is for files that may be the same.
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code, reason = "the tests have a main function of their own"))]
 

@@ -6,6 +6,9 @@
 //! opened relative to the directory and never through a symbolic link. May touch files below the root and
 //! read /proc; runs in the parent only. What a container *is* right now is never stored: [`status()`] computes
 //! it from facts.
+//!
+//! The modules, in the order of the work: `root` is where all of it is, `id` what a container may be called, `dir` one container's directory with
+//! its lock, `record` what is in it; `process` is one that a record names, `time` when something was, and `status` what it comes to.
 
 mod dir;
 mod id;

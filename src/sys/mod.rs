@@ -3,6 +3,11 @@
 //!
 //! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `regex`,
 //! `self_image`, `destination`, `unnamed`, `mount::below`, `process::run` and `fs::RegularFile` are the parent's.
+//!
+//! The modules, by their nouns. Files: `fs`, `path`, `dir`, `descriptor`, `destination`, `unnamed`; mounts: `mount`, `mount_attr`; processes: `clone`,
+//! `process`, `pidfd`, `cred`, `affinity`, `namespace`, `inheritance`; memory: `memory`, `shared`; what is waited for: `poll`, `signal`, `interrupt`;
+//! who is spoken to: `socket`, `tty`; filters: `seccomp`, `notify`, `bpf`; what the kernel tells: `errno`, `klog`, `perf`; the C library's: `regex`. Of
+//! the program itself: `arguments`, `allocator`, `panic`, `self_image`, and `last_calls`, which are left of it in the end.
 #![allow(unsafe_code, reason = "system calls are made here and nowhere else")]
 
 pub mod affinity;

@@ -1,4 +1,7 @@
 //! What a container uses: the `data` of `events`.
+//!
+//! The modules, in the order of the work: `v1` and `v2` know which file tells what, `read` the formats of such files, and `types` are the
+//! numbers as they are printed. Reads, and changes nothing; runs in the parent.
 
 pub(super) mod read;
 mod types;

@@ -3,6 +3,9 @@
 //!
 //! A start is one message. [`Manager::start_scope`] sends it and [`Manager::wait_scope`] reads what came of it, so that
 //! everything which does not need the cgroup happens in between.
+//!
+//! The modules, in the order of the work: `endpoints` is where a manager listens, this one is the talk with it, and `scope` changes and
+//! removes a container's cgroup together with its unit.
 
 pub mod endpoints;
 pub(super) mod scope;

@@ -1,6 +1,8 @@
 //! A process that begins in a container which is there already: that of `exec`, and the program of a template.
 //!
 //! Runs in the parent.
+//!
+//! `program` says what is to run; then it is begun here: the process is made, put into the cgroup and told of, up to its program.
 
 pub(in crate::container) mod program;
 

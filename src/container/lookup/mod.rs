@@ -1,4 +1,7 @@
 //! A container that exists, and the facts about it.
+//!
+//! Runs in the parent. `select` says which containers a name or an expression means. Here one is found and locked by its name, and what it
+//! is, its configuration, its cgroup and its state, are read from what is kept of it.
 
 pub(in crate::container) mod select;
 

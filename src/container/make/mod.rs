@@ -2,6 +2,11 @@
 //! directory, its process, and whoever wants to be told of it. On failure nothing of it is left.
 //!
 //! Runs in the parent.
+//!
+//! The modules, in the order of the work: `bundle` is what config.json and the caller say (`trust`: whose annotations count), `facts` what
+//! the host says, and `planned` what would be made of both. `image` keeps brisk's binary away from it; where another container has to go first,
+//! `trial` sees whether the limits can be had, and `holder` that nobody else has the overlay's directory. Then it is made here;
+//! `host_mounts` are those of a container without a mount namespace. `host_hooks` run when all is over.
 
 pub(in crate::container) mod bundle;
 pub(in crate::container) mod facts;

@@ -1,6 +1,10 @@
-//! What can be done to a container, a file for each command. `state` and `list` are in `view`, `pause` and `resume` in `freeze`,
-//! `update --move` in `transfer`;
-//! `check BUNDLE` is a folder of its own (`fit`), and so are pools.
+//! What can be done to a container: a file for each command, and in it a function of that name, which takes the command's options
+//! apart. Runs in the parent.
+//!
+//! The modules: of its life `create`, `start`, `run`, `restart`, `kill`, `delete` and `wait`; inside of it `exec` and `mounts`; to look at it
+//! `view` (`state` and `list`), `ps` and `events`; to change it `freeze` (`pause` and `resume`), `update` and `transfer`
+//! (`update --move`), `checkpoint` and `restore`; before it `plan` and `spec`. `check BUNDLE` is a folder of its own (`fit`), and so are
+//! pools.
 
 pub(in crate::container) mod checkpoint;
 pub(in crate::container) mod create;

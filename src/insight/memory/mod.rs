@@ -1,4 +1,7 @@
 //! `memory`: which memory of containers is shared, which is theirs alone, and which would be shared if files were.
+//!
+//! The modules, in the order of the work: `look` gathers what processes have mapped, by `smaps`, which is read `aside`; `caches` says whose files
+//! are the same; `tables` and `picture` show it. Reads, and changes nothing.
 
 mod aside;
 mod caches;

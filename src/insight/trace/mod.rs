@@ -1,4 +1,7 @@
 //! `trace`: where the time of a command went, from the file that its `--trace` has written.
+//!
+//! The modules, in the order of the work: `timeline` reads the file and says what it means, `compare` puts two beside each other; `tables` and
+//! `picture` show it. Not trusted: the file.
 
 mod compare;
 mod picture;

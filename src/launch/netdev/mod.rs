@@ -3,6 +3,8 @@
 //!
 //! The parent does it all: a netlink socket belongs to the namespace it was opened in, so the container's is
 //! entered for as long as it takes to open one, and left again.
+//!
+//! The messages are made and read by `netlink`.
 
 mod netlink;
 

@@ -15,6 +15,8 @@
 //! A parked process may be brought its last calls only when it is started: a *second* block, which another process writes
 //! into a memory file ([`Table::second`]), and which the walker goes on with when the first table has mapped it
 //! ([`Mode::GO_ON`]). It is data, a mapping of that file whose first page is empty: the code stays the first block's.
+//!
+//! The modules: `assembly` is the walker, in the instructions of `machine`, a file for each architecture.
 
 use std::arch::global_asm;
 use std::mem::offset_of;

@@ -1,4 +1,8 @@
 //! `start`: lets the program of a created container begin, and says how that went.
+//!
+//! Runs in the parent. Of a container whose program is known there is only a byte to be written, and hooks to be run: that is here.
+//! `template` starts one whose program comes now, and `protected` keeps the
+//! mounts that come with it off what the template hides.
 
 mod protected;
 pub(in crate::container) mod template;
