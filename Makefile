@@ -81,10 +81,15 @@ test-deps:
 test-engines-deps:
 	integration/engines/run all --install
 
-unit: test-programs ## tests without root
+unit: $(if $(TEST),,test-programs) ## tests without root; TEST=x: those of tests/ whose names contain x, built with what `make quick` builds
+ifdef TEST
+	$(BUILD_TESTS) --test unit
+	$(PROGRAMS)/tests/unit $(TEST)
+else
 	$(PROGRAMS)/tests/lib
 	$(PROGRAMS)/tests/unit
 	$(PROGRAMS)/tests/brisk_insight
+endif
 
 unit-aarch64: ## the same tests built for arm64, under qemu-user (skipped, loudly, where the tools are missing)
 	integration/aarch64
