@@ -122,6 +122,7 @@ fn memory_policies() {
         let policy = spec(mode, "", &[]).expect("valid");
         assert_eq!((policy.mode, policy.nodes.len()), (number, 0));
     }
+    assert_eq!(spec("MPOL_DEFAULT", "", &["MPOL_F_STATIC_NODES"]).expect("the kernel takes it").mode, 1 << 15);
     assert_eq!(spec("MPOL_BIND", "0", &["MPOL_F_NUMA_BALANCING"]).expect("valid").mode, 2 | 1 << 13);
     assert_eq!(spec("MPOL_BIND", "0", &["MPOL_F_RELATIVE_NODES"]).expect("valid").mode, 2 | 1 << 14);
     assert_eq!((memory_policy::modes().count(), memory_policy::flags().count()), (7, 3));
@@ -130,7 +131,7 @@ fn memory_policies() {
         ("MPOL_BIND", "0", &["MPOL_F_NOPE"], "does not exist"),
         ("MPOL_BIND", "", &[], "needs nodes"),
         ("MPOL_LOCAL", "0", &[], "mode requires 0 nodes but got 1"),
-        ("MPOL_DEFAULT", "", &["MPOL_F_STATIC_NODES"], "takes no flags"),
+        ("MPOL_DEFAULT", "", &["MPOL_F_NUMA_BALANCING"], "takes no MPOL_F_NUMA_BALANCING"),
         ("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"], "either static or relative"),
         ("MPOL_BIND", "a", &[], "neither a number"),
     ];

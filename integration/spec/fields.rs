@@ -128,13 +128,33 @@ fn the_memory_policy_is_set() {
     {
         return;
     }
-    let policy = |mode: &str| json!({ "mode": mode, "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] });
-    for (mode, shown) in [("MPOL_BIND", " bind=static:0 "), ("MPOL_INTERLEAVE", " interleave=static:0 ")] {
-        let container =
-            Bundle::probe(&["read:/proc/self/numa_maps"]).set("/linux/memoryPolicy", policy(mode)).container();
+    // Every mode that `features` names, and every flag; that of balancing older kernels know, but do not show.
+    let cases: [(&str, &str, &[&str], &str); 10] = [
+        ("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES"], "bind=static:0"),
+        ("MPOL_BIND", "0", &["MPOL_F_RELATIVE_NODES"], "bind=relative:0"),
+        ("MPOL_BIND", "0", &["MPOL_F_NUMA_BALANCING"], "bind=balancing:0"),
+        ("MPOL_INTERLEAVE", "0", &["MPOL_F_STATIC_NODES"], "interleave=static:0"),
+        ("MPOL_PREFERRED", "0", &[], "prefer:0"),
+        ("MPOL_PREFERRED_MANY", "0", &[], "prefer (many):0"),
+        ("MPOL_LOCAL", "", &[], "local"),
+        ("MPOL_DEFAULT", "", &[], "default"),
+        ("MPOL_DEFAULT", "", &["MPOL_F_RELATIVE_NODES"], "default"),
+        ("MPOL_WEIGHTED_INTERLEAVE", "0", &[], "weighted interleave:0"),
+    ];
+    for (mode, nodes, flags, shown) in cases {
+        let newer =
+            |name, major, minor| (mode == name || flags.contains(&name)) && !host::kernel_is_at_least(major, minor);
+        if newer("MPOL_PREFERRED_MANY", 5, 15)
+            || newer("MPOL_WEIGHTED_INTERLEAVE", 6, 9)
+            || newer("MPOL_F_NUMA_BALANCING", 6, 18)
+        {
+            continue;
+        }
+        let policy = json!({ "mode": mode, "nodes": nodes, "flags": flags });
+        let container = Bundle::probe(&["read:/proc/self/numa_maps"]).set("/linux/memoryPolicy", policy).container();
         let out = container.run().ok().json();
         let maps = out["read:/proc/self/numa_maps"].as_str().unwrap();
-        assert!(maps.contains(shown), "{mode}: {maps}");
+        assert!(maps.lines().next().unwrap().contains(&format!(" {shown} ")), "{mode} {flags:?}: {maps}");
     }
 }
 

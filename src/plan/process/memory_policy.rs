@@ -61,7 +61,8 @@ pub fn parse(spec: &MemoryPolicy) -> Result<Policy> {
         .unwrap_or_default();
     let placed = libc::MPOL_F_STATIC_NODES | libc::MPOL_F_RELATIVE_NODES;
     match mode {
-        MPOL_DEFAULT if flags != 0 => return bad("takes no flags"),
+        // What is said of the nodes has no meaning without any, and the kernel takes it.
+        MPOL_DEFAULT if flags & !placed != 0 => return bad("takes no MPOL_F_NUMA_BALANCING"),
         MPOL_DEFAULT | MPOL_LOCAL if !nodes.is_empty() => {
             let count: u32 = nodes.iter().map(|word| word.count_ones()).sum();
             return bad(&format!("mode requires 0 nodes but got {count}"));
