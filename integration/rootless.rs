@@ -544,3 +544,25 @@ fn state_is_kept_below_the_runtime_directory() {
     assert!(call(&["list"]).ok().stdout().contains(&container.id));
     call(&["delete", "--force", &container.id]).ok();
 }
+
+/// The kernel refuses each step of it, with a bare EPERM at the first that names no mount.
+#[test]
+fn an_id_mapped_mount_is_refused_by_its_name() {
+    if not_here() || skip_on(&["runc", "crun"], "runc 1.1 knows none, crun has words of its own") {
+        return;
+    }
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+    for (fs, options) in [("bind", &["bind"][..]), ("bind", &["bind", "idmap"]), ("tmpfs", &[])] {
+        let mut bundle = bundle(&["/bin/true"]).mount(fs, "/etc", "/mnt", options);
+        let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+        let field = format!("mounts[{}]", mounts.len() - 1);
+        let mount = mounts.last_mut().unwrap();
+        if !options.contains(&"idmap") {
+            mount["uidMappings"] = map.clone();
+            mount["gidMappings"] = map.clone();
+        }
+        let said = run(bundle).1.fails();
+        let wanted = "mount /mnt: id-mapped mounts are not supported for rootless containers";
+        assert!(said.contains(wanted) && said.contains(&field), "{fs} {options:?}: {said}");
+    }
+}

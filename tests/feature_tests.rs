@@ -47,7 +47,7 @@ pub const FEATURE_TESTS: &[(&str, &str, &str)] = &[
     ("linux.apparmor", "in a guest", "integration/process/apparmor.rs: an_apparmor_profile_confines_the_container"),
     ("linux.selinux", "in a guest", "integration/process/selinux.rs: a_label_confines_the_container"),
     ("linux.intelRdt", "", "src/cgroup/rdt.rs: a_group_of_its_own_is_made_joined_and_removed"),
-    ("linux.memoryPolicy", "", "integration/spec/fields.rs: the_memory_policy_is_set"),
+    ("linux.memoryPolicy", "each mode and flag", "integration/spec/fields.rs: the_memory_policy_is_set"),
     ("linux.mountExtensions.idmap", "no user namespace", "integration/mount/types.rs: id_mapped_mounts"),
     (
         "linux.mountExtensions.idmap",
@@ -68,6 +68,11 @@ pub const FEATURE_TESTS: &[(&str, &str, &str)] = &[
         "linux.mountExtensions.idmap",
         "a container that runs",
         "integration/namespace/rights.rs: added_mounts_are_opened_and_mapped_with_the_callers_rights",
+    ),
+    (
+        "linux.mountExtensions.idmap",
+        "an ordinary user: refused",
+        "integration/rootless.rs: an_id_mapped_mount_is_refused_by_its_name",
     ),
     ("linux.netDevices", "", "integration/namespace/netdev.rs: a_device_moves_with_its_name_and_addresses"),
     ("linux.netDevices", "a user namespace", "integration/namespace/netdev.rs: a_device_moves_into_a_user_namespace"),
