@@ -99,7 +99,7 @@ fn spawn(command: &mut Command, fds: [BorrowedFd<'_>; 3]) -> io::Result<i32> {
     for (fd, number) in fds.iter().zip(NUMBERS) {
         os::dup_onto(*fd, number)?;
     }
-    let child = command.spawn();
+    let child = os::spawn(command);
     for number in NUMBERS {
         os::dup_onto(null.as_fd(), number)?;
         os::set_cloexec(number, libc::FD_CLOEXEC)?;

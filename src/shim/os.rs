@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use brisk::sys::clone::fork;
@@ -14,7 +15,9 @@ pub use brisk::sys::descriptor::{close_range, dup_onto, set_cloexec};
 pub use brisk::sys::fs::{chdir, lock, memfd, read, rewind, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
-pub use brisk::sys::process::{Exit, die_with_parent, exit, getpid, getppid, is_child, prepare, set_subreaper, wait};
+pub use brisk::sys::process::{
+    Exit, die_with_parent, exit, getpid, getppid, is_child, prepare, set_subreaper, spawn, wait,
+};
 pub use brisk::sys::signal;
 pub use brisk::sys::signal::kill;
 pub use brisk::sys::socket::receive;
@@ -91,6 +94,11 @@ pub fn resolve(root: &Path, path: &str) -> io::Result<OwnedFd> {
     let (root, path) = (c_string(root.as_os_str().as_encoded_bytes())?, c_string(path)?);
     let root = brisk::sys::fs::open(brisk::sys::fs::CWD, &root, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     Ok(brisk::sys::path::resolve(root.as_fd(), &path, 0)?)
+}
+
+/// Runs a program to its end.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?.wait_with_output()
 }
 
 /// A path for what a descriptor is of, for calls that take none.

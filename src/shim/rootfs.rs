@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::errno::Errno;
 
@@ -214,7 +214,7 @@ impl Mount<'_> {
         let kind = self.kind.strip_prefix("fuse3.").map_or_else(|| self.kind.to_owned(), |kind| format!("fuse.{kind}"));
         let mut command = Command::new("mount");
         command.args(["-t", &kind, "-o", &self.options.join(","), "--"]).arg(self.source).arg(target);
-        let output = command.stdin(Stdio::null()).output().map_err(Fault::doing("mount(8)"))?;
+        let output = os::output(&mut command).map_err(Fault::doing("mount(8)"))?;
         if output.status.success() {
             return Ok(());
         }

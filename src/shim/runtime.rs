@@ -124,7 +124,8 @@ impl Runtime {
         command.stdin(streams.stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stream(streams.stdout).map_err(failed)?);
         command.stderr(stream(streams.stderr).map_err(failed)?);
-        let child = command.spawn().map_err(|error| Failure { how: self.not_run(&error), said: String::new() })?;
+        let child =
+            os::spawn(&mut command).map_err(|error| Failure { how: self.not_run(&error), said: String::new() })?;
         // Closes our copies of the streams: the pipe of a container that is gone must end.
         drop(command);
         let Ended { status, .. } = reaper::know(child.id().cast_signed()).wait().await;
@@ -212,7 +213,7 @@ impl Runtime {
     /// Kills and deletes it, waiting in the shim's `delete` command, which has no loop.
     pub fn delete_by_force(&self, id: &str) -> io::Result<()> {
         let words = ["delete", "--force", id].map(OsStr::new);
-        let output = self.command(&words).stdin(Stdio::null()).output()?;
+        let output = os::output(&mut self.command(&words))?;
         if output.status.success() {
             return Ok(());
         }
@@ -222,7 +223,7 @@ impl Runtime {
 
     /// What `features` says, if the runtime has that command.
     pub fn features(program: &str) -> io::Result<Option<Vec<u8>>> {
-        let output = Command::new(program).arg("features").stdin(Stdio::null()).stderr(Stdio::null()).output()?;
+        let output = os::output(Command::new(program).arg("features"))?;
         let valid = output.status.success() && serde_json::from_slice::<serde::de::IgnoredAny>(&output.stdout).is_ok();
         Ok(valid.then_some(output.stdout))
     }

@@ -1,7 +1,7 @@
 //! Every request, its answer and the events it makes, in the crate's types.
 
 use brisk_shim_tests::{
-    SOON, Shim, bundle, command, context, directory, lives, options, options_with, program, start_address,
+    SOON, Shim, bundle, command, context, directory, lives, options, options_with, program, script, start_address,
 };
 use containerd_shim_protos::protobuf::{Message, MessageField};
 use containerd_shim_protos::ttrpc::{Code, Error};
@@ -91,6 +91,31 @@ fn a_runtime_that_is_not_there_is_named() {
         assert!(status.message.contains(words), "{}", status.message);
     }
     shim.shutdown();
+}
+
+/// The shim reads its signals, which are blocked in it; a runtime in which they are hands that on to the container.
+#[test]
+fn no_signal_is_blocked_in_a_runtime() {
+    let dir = directory();
+    let bundle = bundle(&dir, "mask", &["true"]);
+    let (runtime, masks) = (dir.join("runtime"), dir.join("masks"));
+    let brisk = program("BRISK");
+    script(
+        &runtime,
+        // A shell would begin with a mask of its own.
+        &format!(
+            "#!/usr/bin/perl\nopen I, '/proc/self/status'; open O, '>>', '{}'; print O grep /SigBlk/, <I>; close O; exec '{}', @ARGV;\n",
+            masks.display(),
+            brisk.display()
+        ),
+    );
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |request| request.options = Some(options_with(runtime.to_str().unwrap())).into()).unwrap();
+    shim.start_process("mask", "").unwrap();
+    assert_eq!(shim.wait("mask", "").unwrap(), 0);
+    shim.delete("mask", "").unwrap();
+    shim.shutdown();
+    assert_eq!(fs::read_to_string(&masks).unwrap(), "SigBlk:\t0000000000000000\n".repeat(3), "create, start, delete");
 }
 
 /// containerd's own client test for its issue 10589 wants the first half.
