@@ -311,13 +311,17 @@ fn a_failed_unit_of_the_name_is_reset_once() {
     assert_eq!(result, Ok(()));
     assert_eq!(calls, ["StartTransientUnit", "ResetFailedUnit", "StartTransientUnit"]);
 
-    let says = [
-        refusal(1, EXISTS, "exists"),
-        message(2, &[], Some(2), "", &[]),
-        refusal(3, EXISTS, "Unit x.scope already exists."),
-    ];
-    let (result, _) = start("twice", Peer::Service, &says);
-    assert_eq!(result.unwrap_err(), "cgroup: start unit x.scope: systemd says: Unit x.scope already exists.");
+    for (state, said) in [("active", "container's cgroup is not empty: "), ("deactivating", "")] {
+        let says = [
+            refusal(1, EXISTS, "exists"),
+            message(2, &[], Some(2), "", &[]),
+            refusal(3, EXISTS, "Unit x.scope already exists."),
+            message(2, &[], Some(4), "s", &[state]),
+        ];
+        let (result, _) = start("twice", Peer::Service, &says);
+        let wanted = format!("cgroup: {said}start unit x.scope: systemd says: Unit x.scope already exists.");
+        assert_eq!(result.unwrap_err(), wanted);
+    }
 }
 
 #[test]

@@ -121,7 +121,10 @@ impl Manager {
                 Err(Silence::Closed) => return self.after_restart(&unit, deadline).at(Stage::Cgroup, what),
                 Err(Silence::Failed(error)) => return Err(error).at(Stage::Cgroup, what),
             };
-            if answer.is("UnitExists") && !reset {
+            if answer.is("UnitExists") {
+                if reset {
+                    return self.refuse_taken(&unit, answer, deadline);
+                }
                 reset = true;
                 self.reset_failed(&unit)?;
             } else if let Reply::Refused { error, text } = &answer
@@ -142,6 +145,13 @@ impl Manager {
             }
             serial = self.send_start(&unit, &properties, pid, deadline)?;
         }
+    }
+
+    /// The error for a name that is taken. A scope that is active has processes, and then it is told as it is without systemd.
+    fn refuse_taken(&mut self, unit: &str, answer: Reply, deadline: Instant) -> Result<()> {
+        let used = self.active_state(unit, deadline)? == "active";
+        let said = if used { "container's cgroup is not empty: " } else { "" };
+        answer.done(|| format!("{said}start unit {unit}")).map(drop)
     }
 
     fn send_start(&mut self, unit: &str, properties: &[Property], pid: i32, deadline: Instant) -> Result<u32> {
