@@ -169,6 +169,40 @@ fn what_each_command_begins_with() {
     assert!(container.call(&line(&container, "create", &["--tty"], &["/bin/sh"])).fails().contains("terminal"));
 }
 
+/// Who has typed flags has no config.json to look into.
+#[test]
+fn an_error_of_a_flag_names_it() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = root();
+    let dir = &container.bundle.dir;
+    fs::write(dir.join("profile.json"), r#"{"defaultAction":"SCMP_ACT_WRONG"}"#).unwrap();
+    fs::write(dir.join("process.json"), r#"{"args":["x"],"cwd":"x"}"#).unwrap();
+    let long = "x".repeat(65);
+    for (flags, said) in [
+        (&["--hostname", &long][..], "--hostname: hostname is longer than 64 bytes"),
+        (&["--tmpfs", "/proc/x"], "--tmpfs: mount /proc/x: nothing may be mounted inside of /proc"),
+        (&["--mount", "/tmp:/proc/x"], "--mount: mount /proc/x: nothing may be mounted inside of /proc"),
+        (&["--network", "ns:/not/there"], "--network: look at the namespace /not/there"),
+        (&["--seccomp", "profile.json"], "--seccomp: defaultAction: unknown action \"SCMP_ACT_WRONG\""),
+        (&["--rootless", "--user", "5"], "--user: process.user.uid 5 is not mapped"),
+    ] {
+        let error = run(&container, flags, &["/bin/true"]).fails();
+        assert!(error.contains(said), "{error}");
+    }
+    container.call(&line(&container, "create", &["--template", "--rootless"], &[])).ok();
+    let start =
+        |flag: [&str; 2]| container.call(&[&["start"], &flag[..], &[&container.id, "--", "true"]].concat()).fails();
+    let error = start(["--user", "9999999"]);
+    assert!(error.contains("--user: process.user.uid 9999999 is not mapped"), "{error}");
+    let error = start(["--cap", "CAP_SYS_BOOT"]);
+    assert!(error.contains("--cap: process.capabilities: CAP_SYS_BOOT is not in the template's"), "{error}");
+    let error = start(["--process", "process.json"]);
+    assert!(error.contains("cwd \"x\"") && !error.contains("--"), "{error}");
+    container.delete_force().ok();
+}
+
 #[test]
 fn a_container_is_as_safe_as_dockers() {
     if brisk_only(ONLY) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::container::environment::Environment;
 use crate::container::outline::{LimitChoice, Outline};
 use crate::container::runc_log;
+use crate::error::Error;
 use crate::plan::Plan;
 use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::cgroup::transfer::Amounts;
@@ -203,6 +204,26 @@ pub struct ProgramChoice {
     pub process_label: Option<String>,
     /// Set no_new_privs.
     pub no_new_privs: bool,
+}
+
+impl ProgramChoice {
+    /// An error of the process that these flags have changed, as one of the flag that it is about.
+    pub(super) fn named(&self, error: Error) -> Error {
+        let flags = [
+            ("process.terminal", "--tty", self.tty),
+            ("process.user.additionalGids", "--additional-gids", !self.additional_gids.is_empty()),
+            ("process.user", "--user", self.user.is_some()),
+            ("process.env", "--env", !self.env.is_empty()),
+            ("process.cwd", "--cwd", self.cwd.is_some()),
+            ("process.capabilities", "--cap", !self.caps.is_empty()),
+            ("process.args", "COMMAND", !self.args.is_empty()),
+            ("process.apparmorProfile", "--apparmor", self.apparmor.is_some()),
+            ("process.selinuxLabel", "--process-label", self.process_label.is_some()),
+            ("process.noNewPrivileges", "--no-new-privs", self.no_new_privs),
+        ];
+        let given = flags.into_iter().filter(|(.., given)| *given).map(|(path, flag, _)| (path, flag));
+        error.of_flag(&given.collect::<Vec<_>>())
+    }
 }
 
 /// `UID[:GID]`.

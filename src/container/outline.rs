@@ -63,6 +63,55 @@ pub struct Outline {
     pub args: Vec<String>,
 }
 
+impl Outline {
+    /// An error of the configuration that was made of these flags, as one of the flag that it is about.
+    pub(super) fn named(&self, spec: &Spec, error: Error) -> Error {
+        let Outline {
+            rootfs,
+            terminal,
+            readonly,
+            limits: LimitChoice { memory, pids, cpu_quota },
+            user,
+            env,
+            cwd,
+            hostname,
+            caps,
+            mounts,
+            network,
+            seccomp,
+            rootless,
+            overlay,
+            args,
+        } = self;
+        let mounted = spec.mounts.iter().enumerate().filter_map(|(index, mount)| {
+            let ours = mounts.iter().find(|ours| ours.destination == mount.destination)?;
+            Some((format!("mounts[{index}]"), if ours.is_bind() { "--mount" } else { "--tmpfs" }))
+        });
+        let mounted: Vec<_> = mounted.collect();
+        let flags = [
+            ("process.terminal", "--tty", terminal.is_some()),
+            ("process.user", "--user", user.is_some()),
+            ("process.env", "--env", !env.is_empty()),
+            ("process.cwd", "--cwd", cwd.is_some()),
+            ("process.capabilities", "--cap", !caps.is_empty()),
+            ("process.args", "COMMAND", !args.is_empty()),
+            ("root.readonly", "--read-only", readonly.is_some()),
+            ("root", "--rootfs", rootfs.is_some()),
+            ("root", "--overlay", overlay.upper.is_some()),
+            ("hostname", "--hostname", hostname.is_some()),
+            ("linux.resources.memory", "--memory", memory.is_some()),
+            ("linux.resources.pids", "--pids", pids.is_some()),
+            ("linux.resources.cpu", "--cpus", cpu_quota.is_some()),
+            ("linux.namespaces", "--network", network.is_some()),
+            ("linux.seccomp", "--seccomp", seccomp.is_some()),
+            ("linux.uidMappings", "--rootless", *rootless),
+            ("linux.gidMappings", "--rootless", *rootless),
+        ];
+        let flags = flags.into_iter().filter(|(.., given)| *given).map(|(path, flag, _)| (path, flag));
+        error.of_flag(&flags.chain(mounted.iter().map(|(path, flag)| (path.as_str(), *flag))).collect::<Vec<_>>())
+    }
+}
+
 /// `--memory`, `--pids` and `--cpus`: of a container, and of the program that a template gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitChoice {
@@ -287,7 +336,7 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
             (mount.kind, mount.source) = (Some(kind.to_owned()), Some(source.to_owned()));
         }
     }
-    spec::validate::validate(spec)
+    spec::validate::validate(spec).map_err(|error| outline.named(spec, error))
 }
 
 fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {

@@ -59,14 +59,22 @@ pub struct Error {
     stage: Stage,
     deed: Option<Deed>,
     object: Option<Box<str>>,
-    /// The path of what it is about in config.json, as `mounts[2].options`.
-    field: Option<Box<str>>,
+    field: Option<Box<ErrorField>>,
     what: Box<str>,
     cause: Option<Cause>,
     /// What `what` tells in words already.
     told: Option<Errno>,
     hint: Option<Box<str>>,
     excerpt: Option<Box<str>>,
+}
+
+/// What an error is about in config.json.
+#[derive(Debug)]
+struct ErrorField {
+    /// Its path, as `mounts[2].options`.
+    path: Box<str>,
+    /// The flag that has put it there, and how much of the path leads to what it has put.
+    flag: Option<(&'static str, usize)>,
 }
 
 /// The result of everything that is not a bare system call.
@@ -94,7 +102,22 @@ impl Error {
     /// This error as one of the value at `field` in config.json, if that says anything.
     #[must_use]
     pub fn at_field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into().into_boxed_str()).filter(|field| !field.is_empty());
+        let path = field.into().into_boxed_str();
+        self.field = (!path.is_empty()).then(|| Box::new(ErrorField { path, flag: None }));
+        self
+    }
+
+    /// This error as one of what the caller has said with a flag, if it is about a field that one of these has put into the
+    /// configuration: nobody has written the file whose field it is.
+    #[must_use]
+    pub fn of_flag(mut self, flags: &[(&str, &'static str)]) -> Self {
+        if let Some(field) = &mut self.field {
+            let rest = |path: &str| field.path.strip_prefix(path);
+            let is_of = |path: &str| rest(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            field.flag = flags.iter().find(|(path, _)| is_of(path)).map(|(path, flag)| (*flag, path.len()));
+        } else if let Some(Cause::Error(inner)) = self.cause {
+            self.cause = Some(Cause::Error(Box::new(inner.of_flag(flags))));
+        }
         self
     }
 
@@ -188,7 +211,7 @@ impl Error {
 
     /// The field of config.json that it is about, where that is known.
     pub fn field(&self) -> Option<&str> {
-        self.chain().find_map(|error| error.field.as_deref())
+        self.chain().find_map(|error| Some(&*error.field.as_ref()?.path))
     }
 
     /// What is wrong, without the stage, the file, and the position in a text: for who says those himself.
@@ -295,10 +318,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.stage.name())?;
         // Whatever the words are: the field is among them.
-        if let Some(field) = &self.field
-            && !self.what.contains(&**field)
-        {
-            write!(f, "{field}: ")?;
+        if let Some(ErrorField { path, flag }) = self.field.as_deref() {
+            let untold = !self.what.contains(&**path);
+            match flag.map(|(flag, length)| (flag, path[length..].strip_prefix('.'))) {
+                Some((flag, Some(within))) if untold => write!(f, "{flag}: {within}: ")?,
+                Some((flag, _)) => write!(f, "{flag}: ")?,
+                None if untold => write!(f, "{path}: ")?,
+                None => {}
+            }
         }
         write!(f, "{}", self.what)?;
         match &self.cause {

@@ -56,7 +56,7 @@ pub(in crate::container) fn chosen(
     }
     process.terminal |= *tty;
     process.env.extend(env.iter().cloned());
-    ProgramEnvironment::parse(&process.env)?;
+    ProgramEnvironment::parse(&process.env).map_err(|error| choice.named(error))?;
     if let Some(cwd) = cwd {
         process.cwd.clone_from(cwd);
     }
@@ -79,7 +79,7 @@ pub(in crate::container) fn chosen(
     }
     process.apparmor_profile = apparmor.clone().or(process.apparmor_profile);
     process.selinux_label = process_label.clone().or(process.selinux_label);
-    validate_process(&process)?;
+    validate_process(&process).map_err(|error| choice.named(error))?;
     Ok(process)
 }
 

@@ -43,7 +43,7 @@ impl PlannedContainer {
         host: Host,
     ) -> Result<PlannedContainer> {
         notify::offer(global, &args.id, &mut bundle.spec);
-        bundle.fit(&host)?;
+        bundle.fit(&host).map_err(|error| args.outline.named(&bundle.spec, error))?;
         let plan = plan_of(global, args, &bundle, start, terminal, &host)?;
         Ok(PlannedContainer { bundle, host, plan, start, cgroups: global.cgroups })
     }
@@ -104,8 +104,11 @@ pub(in crate::container) fn plan_of(
 ) -> Result<Plan> {
     let planned =
         options_of(global, args, bundle, start, terminal).and_then(|options| create(&bundle.spec, host, &options));
-    // What comes from flags has no lines.
-    if args.outline.rootfs.is_some() { planned } else { planned.map_err(|error| bundle.shown(error)) }
+    planned.map_err(|error| match &args.outline.rootfs {
+        // What comes from flags has no lines.
+        Some(_) => args.outline.named(&bundle.spec, error),
+        None => bundle.shown(error),
+    })
 }
 
 fn options_of(

@@ -156,7 +156,7 @@ fn join(
         gained_namespaces: container.record.gained_namespaces,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
-    let plan = plan::verbs::exec::exec(process, spec, &host, &options)?;
+    let plan = plan::verbs::exec::exec(process, spec, &host, &options).map_err(|error| args.program.named(error))?;
     global.tell_plan(&plan);
     // The program may run before they are told.
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;

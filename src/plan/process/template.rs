@@ -197,8 +197,9 @@ fn in_its_process(startup: &Startup<'_>, left: &[Step], draft: &mut Draft) -> Re
 
 /// What a template has promised, its program cannot be without.
 pub fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
-    let refuse = |what: String| {
-        Err(Error::new(Stage::Process, what).with_hint("the template decides what its programs may do at most"))
+    let refuse = |name: &str, what: String| {
+        Err(Error::of_field(Stage::Process, format!("process.{name}"), what)
+            .with_hint("the template decides what its programs may do at most"))
     };
     let label = |label: &Option<String>| label.clone().filter(|label| !label.is_empty());
     for (name, asked, own) in [
@@ -209,7 +210,7 @@ pub fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
         if asked != own {
             let own = own.unwrap_or_else(|| "none".to_owned());
             let asked = asked.unwrap_or_else(|| "none".to_owned());
-            return refuse(format!("process.{name} {asked} is not the template's, which is {own}"));
+            return refuse(name, format!("process.{name} {asked} is not the template's, which is {own}"));
         }
     }
     let none = Capabilities::default();
@@ -221,7 +222,9 @@ pub fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
         .flatten()
         .find(|cap| caps::is_known(cap) && !own.bounding.iter().any(|own| caps::is_same(own, cap)));
     match beyond {
-        Some(cap) => refuse(format!("process.capabilities: {cap} is not in the template's bounding set")),
+        Some(cap) => {
+            refuse("capabilities", format!("process.capabilities: {cap} is not in the template's bounding set"))
+        }
         None => Ok(()),
     }
 }

@@ -113,7 +113,8 @@ pub(in crate::container) fn start(
     }
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
     let changed = furnish(global, args, (&spec, &process), container)?;
-    match begin(global, container, (&spec, &process), console, receivers, tell, trace) {
+    let begun = begin(global, container, (&spec, &process), console, receivers, tell, trace);
+    match begun.map_err(|error| args.program.named(error)) {
         Ok(running) => Ok(StartedTemplate { spec, running, notify, ours }),
         Err(error) => Err(changed.take_back(global, container, error)),
     }
