@@ -83,22 +83,47 @@ pub(in crate::container) fn chosen(
     Ok(process)
 }
 
-/// What process.json does not say is as in the container: what confines a process, and what the kernel does with it.
+/// What process.json does not say is as in the container: what confines a process, and what the kernel does with it. What it is
+/// and as whom it runs process.json alone says.
 fn completed(given: Process, own: Option<&Process>) -> Process {
     let Some(own) = own else { return given };
+    let Process {
+        terminal,
+        console_size,
+        mut user,
+        args,
+        command_line,
+        env,
+        cwd,
+        capabilities,
+        rlimits,
+        no_new_privileges,
+        apparmor_profile,
+        oom_score_adj,
+        scheduler,
+        selinux_label,
+        io_priority,
+        exec_cpu_affinity,
+    } = given;
     let filled =
         |given: Option<String>, own: &Option<String>| given.filter(|label| !label.is_empty()).or_else(|| own.clone());
-    let mut process = Process {
-        capabilities: given.capabilities.or_else(|| own.capabilities.clone()),
-        apparmor_profile: filled(given.apparmor_profile, &own.apparmor_profile),
-        selinux_label: filled(given.selinux_label, &own.selinux_label),
-        oom_score_adj: given.oom_score_adj.or(own.oom_score_adj),
-        scheduler: given.scheduler.or_else(|| own.scheduler.clone()),
-        io_priority: given.io_priority.or_else(|| own.io_priority.clone()),
-        exec_cpu_affinity: given.exec_cpu_affinity.or_else(|| own.exec_cpu_affinity.clone()),
-        rlimits: if given.rlimits.is_empty() { own.rlimits.clone() } else { given.rlimits },
-        ..given
-    };
-    process.user.umask = process.user.umask.or(own.user.umask);
-    process
+    user.umask = user.umask.or(own.user.umask);
+    Process {
+        terminal,
+        console_size,
+        user,
+        args,
+        command_line,
+        env,
+        cwd,
+        capabilities: capabilities.or_else(|| own.capabilities.clone()),
+        rlimits: if rlimits.is_empty() { own.rlimits.clone() } else { rlimits },
+        no_new_privileges,
+        apparmor_profile: filled(apparmor_profile, &own.apparmor_profile),
+        oom_score_adj: oom_score_adj.or(own.oom_score_adj),
+        scheduler: scheduler.or_else(|| own.scheduler.clone()),
+        selinux_label: filled(selinux_label, &own.selinux_label),
+        io_priority: io_priority.or_else(|| own.io_priority.clone()),
+        exec_cpu_affinity: exec_cpu_affinity.or_else(|| own.exec_cpu_affinity.clone()),
+    }
 }
