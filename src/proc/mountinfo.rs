@@ -81,27 +81,29 @@ pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
         return Cow::Borrowed(text);
     }
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten().and_then(octal);
-        plain.push(code.unwrap_or(first));
-        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
-    }
-    Cow::Owned(plain)
+    Cow::Owned(unescaped(text).collect())
 }
 
 /// [`unescape`] into a buffer, with a NUL byte behind it; its length, or nothing where it does not fit.
 pub fn unescape_into(text: &[u8], buffer: &mut [u8]) -> Option<usize> {
-    let (mut rest, mut len) = (text, 0);
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten().and_then(octal);
-        *buffer.get_mut(len)? = code.unwrap_or(first);
+    let mut len = 0;
+    for byte in unescaped(text).chain([0]) {
+        *buffer.get_mut(len)? = byte;
         len += 1;
-        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
     }
-    *buffer.get_mut(len)? = 0;
-    Some(len)
+    Some(len - 1)
+}
+
+fn unescaped(text: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (&first, tail) = rest.split_first()?;
+        let code = tail.split_first_chunk::<3>().filter(|_| first == b'\\');
+        let code = code.and_then(|(digits, after)| Some((octal(digits)?, after)));
+        let (byte, after) = code.unwrap_or((first, tail));
+        rest = after;
+        Some(byte)
+    })
 }
 
 fn octal(digits: &[u8]) -> Option<u8> {

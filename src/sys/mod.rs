@@ -2,7 +2,7 @@
 //! the kernel.
 //!
 //! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `regex`,
-//! `self_image`, `destination`, `unnamed`, `mount::below`, `process::run` and `fs::RegularFile` are the parent's.
+//! `self_image`, `destination`, `unnamed`, `mount::below`, `socket::connect`, `process::run` and `fs::RegularFile` are the parent's.
 //!
 //! The modules, by their nouns. Files: `fs`, `path`, `dir`, `descriptor`, `destination`, `unnamed`; mounts: `mount`, `mount_attr`; processes: `clone`,
 //! `process`, `pidfd`, `cred`, `affinity`, `namespace`, `inheritance`; memory: `memory`, `shared`; what is waited for: `poll`, `signal`, `interrupt`;

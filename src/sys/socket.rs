@@ -2,6 +2,8 @@
 
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use nix::errno::Errno;
@@ -67,9 +69,23 @@ pub fn receive_in_pieces(fd: BorrowedFd<'_>) -> Result<()> {
     wait_in_pieces(fd, libc::SO_RCVTIMEO)
 }
 
-/// Connects to the stream socket at `path` (at most 107 bytes). ETIMEDOUT when nobody accepts for ten seconds: connect(2)
-/// waits while the queue is full, and sendmsg(2) while the buffer is, for as long as SO_SNDTIMEO says (socket(7)).
-pub fn connect(path: &[u8]) -> Result<OwnedFd> {
+/// The longest path that a socket's address has room for, with the NUL byte behind it.
+const ADDRESS: usize = 108;
+
+/// Connects to the stream socket at `path`; a longer one than an address takes is reached through a descriptor of its directory.
+/// ETIMEDOUT when nobody accepts for ten seconds: connect(2) waits while the queue is full, and sendmsg(2) while the buffer is, for
+/// as long as SO_SNDTIMEO says (socket(7)).
+pub fn connect(path: &Path) -> Result<OwnedFd> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() < ADDRESS {
+        return connect_short(bytes);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENAMETOOLONG) };
+    let dir = super::fs::open_file(parent)?;
+    connect_short(super::fs::by_number(dir.as_fd()).join(name).as_os_str().as_bytes())
+}
+
+fn connect_short(path: &[u8]) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let fd = cvt(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into()).map(own)?;
     // SAFETY: sockaddr_un is plain data, for which all zeros is a valid value.
