@@ -471,15 +471,14 @@ fn the_oom_killer_is_noticed() {
     let json = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
     let mut guard = Guard::new(&name(), json, &layout);
     let mut watch = guard.cgroup.oom_watch().unwrap().unwrap();
-    assert_eq!(watch.drain().unwrap().kills, 0);
+    assert_eq!(watch.drain().unwrap(), 0);
     guard.spawn("exec tail /dev/zero");
     let start = Instant::now();
     let mut kills = 0;
     while kills == 0 && start.elapsed() < Duration::from_secs(20) {
         poll::one(watch.as_fd(), PollFlags::POLLIN, poll::within(Duration::from_secs(5))).unwrap();
-        kills = watch.drain().unwrap().kills;
+        kills = watch.drain().unwrap();
     }
     assert!(kills > 0, "no OOM kill was seen");
     guard.reap();
-    assert_eq!(watch.drain().unwrap().end, brisk::cgroup::End::Reached);
 }

@@ -42,7 +42,7 @@ pub use kill::Signal;
 pub use levels::{Amount, Levels};
 pub use limits::Applied;
 pub use member::Absent;
-pub use oom::{End, OomEvents, OomWatch, oom_cause};
+pub use oom::{OomWatch, oom_cause};
 pub use remove::Leftover;
 pub use saved::{Saved, SavedDir, SavedScope};
 pub use stats::Stats;

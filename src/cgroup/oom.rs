@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::files;
-use crate::plan::reach::Reach;
 use crate::sys::poll;
 
-use super::file::{FileAccess, lookup};
+use super::file::FileAccess;
 use super::handle::Cgroup;
 use super::member::{Absent, Member};
 
@@ -31,25 +30,6 @@ pub struct OomWatch {
 /// How long a kill may come after its announcement. One that never comes is none: memory was found after all, or the
 /// container has no OOM killer.
 const ANNOUNCED: Duration = Duration::from_secs(2);
-
-/// What has happened since the last look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OomEvents {
-    /// How many times the kernel killed for lack of memory; on kernels that do not count (v1 before 4.13) at
-    /// least 1 when it did.
-    pub kills: u64,
-    /// What the container's cgroup looks like.
-    pub end: End,
-}
-
-/// Whether there will be more events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Processes are left.
-    NotYet,
-    /// The cgroup is empty or gone.
-    Reached,
-}
 
 impl Cgroup {
     /// Watches for the OOM killer. v1: an eventfd on memory.oom_control; v2: inotify on memory.events and cgroup.events.
@@ -107,8 +87,9 @@ fn oom_kills(memory: &Member) -> Result<Option<u64>> {
 }
 
 impl OomWatch {
-    /// What has happened since the last call. Never blocks.
-    pub fn drain(&mut self) -> Result<OomEvents> {
+    /// How many times the kernel has killed for want of memory since the last call; on kernels that do not count (v1 before 4.13) at
+    /// least 1 when it did. Never blocks.
+    pub fn drain(&mut self) -> Result<u64> {
         let signalled = poll::drain(self.events.as_fd()).at(Stage::Cgroup, || "read memory events")?;
         let counted = oom_kills(&self.memory)?;
         let kills = match counted {
@@ -126,7 +107,7 @@ impl OomWatch {
         if kills > 0 || self.announced.is_some_and(|since| since.elapsed() > ANNOUNCED) {
             self.announced = None;
         }
-        Ok(OomEvents { kills, end: if self.populated()? { End::NotYet } else { End::Reached } })
+        Ok(kills)
     }
 
     /// When to look again without a signal. v1 announces that memory has run out before the kernel has chosen whom to
@@ -137,16 +118,6 @@ impl OomWatch {
 
     fn exists(&self) -> Result<bool> {
         Ok(self.memory.read_if_any(files::OOM_CONTROL.name)?.is_some())
-    }
-
-    fn populated(&self) -> Result<bool> {
-        if self.memory.is_v2() {
-            let events = self.memory.read_if_any("cgroup.events")?;
-            return Ok(events.as_deref().and_then(|text| lookup(text, "populated")) == Some(1));
-        }
-        let mut pids = Vec::new();
-        self.memory.collect_pids(Reach::Tree, &mut pids)?;
-        Ok(!pids.is_empty())
     }
 }
 

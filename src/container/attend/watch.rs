@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::announcement::Announcement;
-use super::ended::{EndCause, Ended};
+use super::ended::{Ended, Ending};
 use crate::cgroup::Cgroup;
 use crate::container::caller::streams::FLUSH;
 use crate::container::options::Job;
@@ -49,7 +49,7 @@ pub(in crate::container) struct Watch {
     parent: Option<OwnedFd>,
     grace: Duration,
     /// Why it is being ended.
-    cause: Option<EndCause>,
+    cause: Option<Ending>,
     /// The signals that the caller has sent: bit 0 is signal 1.
     passed: u64,
     /// Whether the container is being deleted.
@@ -134,7 +134,7 @@ impl Watch {
 
     /// How a program ended that we have killed while it was set up.
     pub fn ended_before_it_began(&self) -> Option<Ended> {
-        self.cause.map(Ended::before_it_began)
+        self.cause.map(|cause| Ended::before_it_began(cause, libc::SIGKILL))
     }
 
     /// A signal was passed on to the program.
@@ -213,16 +213,16 @@ impl Watch {
     }
 
     /// All is over: why, and how much it has written where that is counted.
-    pub fn end(&self, exit: Exit, written: u64) -> (Option<EndCause>, Option<u64>) {
+    pub fn end(&self, exit: Exit, written: u64) -> (Option<Ending>, Option<u64>) {
         (self.cause(exit, written), self.output_limit.map(|_| written))
     }
 
-    fn cause(&self, exit: Exit, written: u64) -> Option<EndCause> {
+    fn cause(&self, exit: Exit, written: u64) -> Option<Ending> {
         match (self.cause, exit) {
             // What it wrote last may come after its end.
-            _ if self.kill_at.is_none() && self.is_too_much(written) => Some(EndCause::OutputLimit),
+            _ if self.kill_at.is_none() && self.is_too_much(written) => Some(Ending::OutputLimit),
             // One that it has not died of it may have taken for what it is to it.
-            (None, Exit::Signal(signal)) if self.was_passed(signal) => Some(EndCause::Passed(signal)),
+            (None, Exit::Signal(signal)) if self.was_passed(signal) => Some(Ending::Killed),
             (cause, _) => cause,
         }
     }
@@ -265,16 +265,16 @@ impl Watch {
 
     /// Our parent is gone, so the program goes too.
     pub fn orphaned(&mut self, program: WatchedProgram<'_>) -> Result<()> {
-        if self.kill_at.is_some() { Ok(()) } else { self.stop(program, EndCause::ParentGone, Instant::now()) }
+        if self.kill_at.is_some() { Ok(()) } else { self.stop(program, Ending::Killed, Instant::now()) }
     }
 
     /// Looks at every limit and ends the program when one is reached.
     pub fn look(&mut self, program: WatchedProgram<'_>, written: u64) -> Result<()> {
         let now = Instant::now();
         let hard = if self.is_too_much(written) {
-            Some(EndCause::OutputLimit)
+            Some(Ending::OutputLimit)
         } else if self.cpu_is_used_up(program.cgroup.own(), now)? {
-            Some(EndCause::CpuLimit)
+            Some(Ending::CpuLimit)
         } else {
             None
         };
@@ -286,17 +286,17 @@ impl Watch {
             }
             (None, Some(cause)) => self.stop(program, cause, now),
             (None, None) if self.deadline().is_some_and(|deadline| now >= deadline) => {
-                self.stop(program, EndCause::Timeout, now)
+                self.stop(program, Ending::Timeout, now)
             }
             _ => Ok(()),
         }
     }
 
-    fn stop(&mut self, program: WatchedProgram<'_>, cause: EndCause, now: Instant) -> Result<()> {
+    fn stop(&mut self, program: WatchedProgram<'_>, cause: Ending, now: Instant) -> Result<()> {
         self.cause = Some(cause);
         // What is used up is used up. A program that does not catch the signal either dies of it at once or, as the first
         // process of a pid namespace, never hears of it.
-        let may_ask = matches!(cause, EndCause::Timeout | EndCause::ParentGone) && !self.grace.is_zero();
+        let may_ask = matches!(cause, Ending::Timeout | Ending::Killed) && !self.grace.is_zero();
         // One of which that cannot be known has ended.
         let asks = may_ask && catches_term(program.process.pid).unwrap_or(false);
         self.kill_at = Some(now + if asks { self.grace } else { KILL_AGAIN });

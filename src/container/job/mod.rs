@@ -10,7 +10,7 @@ mod forbidden;
 pub(super) mod monitor;
 mod report;
 
-pub use report::{Ending, FAILURE, JobResult, PoolUse};
+pub use report::{FAILURE, JobResult, PoolUse};
 
 use std::time::Duration;
 

@@ -4,11 +4,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::forbidden;
 use crate::cgroup::Totals;
-use crate::container::attend::ended::{EndCause, Ended};
+use crate::container::attend::ended::{Ended, Ending};
 use crate::container::caller::streams::FLUSH;
 use crate::container::options::{Global, Job, ResultTo};
 use crate::container::signal;
@@ -30,29 +30,6 @@ mod status {
     pub const CPU_LIMIT: u8 = 123;
     pub const TIMEOUT: u8 = 124;
     pub const RUNTIME: u8 = 125;
-}
-
-/// Why a job is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The program ended by itself; `exitCode` says how.
-    Exited,
-    /// A signal ended it that neither we nor the kernel's limits sent.
-    Signaled,
-    /// The kernel killed for want of memory, and the program did not get over it.
-    Oom,
-    /// `--timeout`.
-    Timeout,
-    /// `--cpu-time`, or RLIMIT_CPU.
-    CpuLimit,
-    /// `--output-limit`.
-    OutputLimit,
-    /// By a signal that was sent to the runtime, or with the runtime's parent.
-    Killed,
-    /// A system call that the seccomp filter forbids.
-    Seccomp,
-    /// There was no program: `error` says why.
-    RuntimeError,
 }
 
 /// The result of a job. What cannot be known is null.
@@ -260,7 +237,7 @@ impl Report {
         {
             (global.warn)(&error.to_string());
         }
-        match (done?, result.ended.own_status().filter(|_| exit_codes)) {
+        match (done?, own_status(result.ended).filter(|_| exit_codes)) {
             (_, Some(status)) => Ok(status),
             (ended, None) => Ok(ended.status()),
         }
@@ -328,39 +305,16 @@ impl Report {
     }
 }
 
-impl Serialize for Ending {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl Ending {
-    /// The word for it.
-    const fn name(self) -> &'static str {
-        match self {
-            Ending::Exited => "exited",
-            Ending::Signaled => "signaled",
-            Ending::Oom => "oom",
-            Ending::Timeout => "timeout",
-            Ending::CpuLimit => "cpu-limit",
-            Ending::OutputLimit => "output-limit",
-            Ending::Killed => "killed",
-            Ending::Seccomp => "seccomp",
-            Ending::RuntimeError => "runtime-error",
-        }
-    }
-
-    /// The exit status of `--exit-codes`, where it has one of its own.
-    const fn own_status(self) -> Option<u8> {
-        match self {
-            Ending::Exited | Ending::Signaled | Ending::Killed => None,
-            Ending::Oom => Some(status::OOM),
-            Ending::OutputLimit => Some(status::OUTPUT_LIMIT),
-            Ending::Seccomp => Some(status::SECCOMP),
-            Ending::CpuLimit => Some(status::CPU_LIMIT),
-            Ending::Timeout => Some(status::TIMEOUT),
-            Ending::RuntimeError => Some(status::RUNTIME),
-        }
+/// The exit status of `--exit-codes`, where it has one of its own.
+const fn own_status(ending: Ending) -> Option<u8> {
+    match ending {
+        Ending::Exited | Ending::Signaled | Ending::Killed => None,
+        Ending::Oom => Some(status::OOM),
+        Ending::OutputLimit => Some(status::OUTPUT_LIMIT),
+        Ending::Seccomp => Some(status::SECCOMP),
+        Ending::CpuLimit => Some(status::CPU_LIMIT),
+        Ending::Timeout => Some(status::TIMEOUT),
+        Ending::RuntimeError => Some(status::RUNTIME),
     }
 }
 
@@ -370,10 +324,8 @@ pub const FAILURE: u8 = status::RUNTIME;
 fn ending(ended: &Ended, oom_kills: Option<u64>) -> Ending {
     let killed = ended.exit == Exit::Signal(libc::SIGKILL);
     match (ended.cause, ended.exit) {
-        (Some(EndCause::Timeout), _) => Ending::Timeout,
-        (Some(EndCause::CpuLimit), _) | (None, Exit::Signal(libc::SIGXCPU)) => Ending::CpuLimit,
-        (Some(EndCause::OutputLimit), _) => Ending::OutputLimit,
-        (Some(EndCause::ParentGone | EndCause::Passed(_)), _) => Ending::Killed,
+        (Some(cause), _) => cause,
+        (None, Exit::Signal(libc::SIGXCPU)) => Ending::CpuLimit,
         // One that was killed, or gave up because one of its own was.
         _ if oom_kills.unwrap_or(0) > 0 && (killed || ended.status() != 0) => Ending::Oom,
         (_, Exit::Signal(libc::SIGSYS)) => Ending::Seccomp,

@@ -65,7 +65,7 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
         };
         // The last time after the end: what killed the container was counted before it died.
         if let Some(watch) = &mut watch {
-            for _ in 0..watch.drain()?.kills {
+            for _ in 0..watch.drain()? {
                 emit(&Event { kind: "oom", id: id.to_owned(), data: None })?;
             }
         }
