@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::args::GlobalFlags;
 use super::flags::{self, AFTER, Flag, FlagValue, GLOBAL, Row};
 use super::verbs::{Arity, Request, VERBS, Verb};
-use super::{elsewhere, help, validate, version};
+use super::{elsewhere, help, version};
 use crate::container::{job, signal};
 use crate::error::{Error, Result, Stage, nearest};
 
@@ -124,7 +124,10 @@ impl Head<'_> {
             return Ok(Parsed::Text(help::text(Some(verb))));
         }
         assign(verb, &arguments, before, &mut request)?;
-        validate::check(&request)?;
+        if request.lacks_a_pool() {
+            return Err(help::missing(verb, "NAME"));
+        }
+        request.check()?;
         Ok(Parsed::Request(self.global, Box::new(request)))
     }
 }

@@ -1,69 +1,18 @@
-//! What only all of the values of a command line together can tell.
+//! What only all of the values of a command line together can tell: a function for each command that has something to be told.
 
 use super::args::{PoolAction, PoolArgs, SpecArgs, UpdateArgs};
-use super::help::missing;
 use super::put::Format;
-use super::verbs::{Request, Verb};
 use crate::container::options::{Create, Exec, ProgramChoice, Run};
 use crate::container::outline::{Outline, OverlayChoice};
 use crate::error::{Error, Result, Stage};
 use crate::spec::resources::Resources;
-use crate::state::{check_id, check_pool_name};
-
-/// Whether its values can go together.
-pub(super) fn check(request: &Request) -> Result<()> {
-    if !request.is_by_expression() {
-        request.ids().into_iter().try_for_each(|id| {
-            check_id(id).map_err(|error| match (request, id.contains('/'), error.hint()) {
-                (Request::Create(_) | Request::Run(_), true, Some(hint)) => {
-                    let hint = format!("a bundle is named by --bundle; {hint}");
-                    error.with_hint(hint)
-                }
-                _ => error,
-            })
-        })?;
-    }
-    match request {
-        Request::Create(args) => check_template(args).and_then(|()| check_outline(args)),
-        Request::Run(args) => check_run(args),
-        Request::Pool(args) => check_pool(args),
-        Request::Exec(args) => check_exec(args),
-        Request::Spec(args) => check_spec(args),
-        Request::Update(args) => check_update(args),
-        Request::Checkpoint(_)
-        | Request::Delete(_)
-        | Request::Events(_)
-        | Request::Features(())
-        | Request::Kill(_)
-        | Request::List(_)
-        | Request::Mounts(_)
-        | Request::Pause(_)
-        | Request::Ps(_)
-        | Request::Restart(_)
-        | Request::Restore(_)
-        | Request::Resume(_)
-        | Request::Start(_)
-        | Request::State(_)
-        | Request::Diff(_)
-        | Request::Inspect(_)
-        | Request::Memory(_)
-        | Request::Stats(_)
-        | Request::Top(_)
-        | Request::Wait(_)
-        | Request::Plan(_)
-        | Request::Check(_)
-        | Request::Trace(_)
-        | Request::Record(_)
-        | Request::Completion(_)
-        | Request::Man(_) => Ok(()),
-    }
-}
+use crate::state::check_pool_name;
 
 fn refuse(what: &'static str) -> Result<()> {
     Err(Error::new(Stage::Args, what))
 }
 
-fn check_exec(args: &Exec) -> Result<()> {
+pub(super) fn exec(args: &Exec) -> Result<()> {
     if args.program.args.is_empty() && args.program.process.is_none() {
         return refuse("exec needs a command or --process FILE");
     }
@@ -73,6 +22,11 @@ fn check_exec(args: &Exec) -> Result<()> {
             .with_hint("flags are named before the container, and no -- after it: brisk exec [FLAGS] ID COMMAND..."));
     }
     Ok(())
+}
+
+pub(super) fn create(args: &Create) -> Result<()> {
+    check_template(args)?;
+    check_outline(args)
 }
 
 fn check_template(args: &Create) -> Result<()> {
@@ -88,7 +42,7 @@ fn check_template(args: &Create) -> Result<()> {
     Ok(())
 }
 
-fn check_run(args: &Run) -> Result<()> {
+pub(super) fn run(args: &Run) -> Result<()> {
     if let Some(pool) = &args.pool {
         check_pool_name(pool)?;
         return check_program(&args.create);
@@ -114,12 +68,10 @@ fn check_program(args: &Create) -> Result<()> {
 }
 
 /// What each action takes.
-fn check_pool(args: &PoolArgs) -> Result<()> {
+pub(super) fn pool(args: &PoolArgs) -> Result<()> {
     let PoolArgs { action, name, bundle, size, format } = args;
-    match (*action == PoolAction::List, name) {
-        (true, Some(_)) => return refuse("pool list shows all of them"),
-        (false, None) => return Err(missing(Verb::Pool, "NAME")),
-        _ => {}
+    if *action == PoolAction::List && name.is_some() {
+        return refuse("pool list shows all of them");
     }
     name.as_deref().map_or(Ok(()), check_pool_name)?;
     if *action != PoolAction::Create && (bundle.is_some() || size.is_some()) {
@@ -131,7 +83,7 @@ fn check_pool(args: &PoolArgs) -> Result<()> {
     Ok(())
 }
 
-fn check_spec(args: &SpecArgs) -> Result<()> {
+pub(super) fn spec(args: &SpecArgs) -> Result<()> {
     if args.program.is_none() && !args.with.is_empty() {
         return refuse("--with needs --program");
     }
@@ -168,7 +120,7 @@ fn check_move(args: &UpdateArgs) -> Result<()> {
     Ok(())
 }
 
-fn check_update(args: &UpdateArgs) -> Result<()> {
+pub(super) fn update(args: &UpdateArgs) -> Result<()> {
     if args.amounts.is_some() {
         return check_move(args);
     }

@@ -6,12 +6,15 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::args::{
-    CheckArgs, DiffArgs, EventsArgs, ListArgs, MemoryArgs, MountsArgs, PlanArgs, PoolArgs, PsArgs, RecordArgs, Shell,
-    SpecArgs, StatsArgs, TopArgs, TraceArgs, UpdateArgs, WaitArgs,
+    CheckArgs, DiffArgs, EventsArgs, ListArgs, MemoryArgs, MountsArgs, PlanArgs, PoolAction, PoolArgs, PsArgs,
+    RecordArgs, Shell, SpecArgs, StatsArgs, TopArgs, TraceArgs, UpdateArgs, WaitArgs,
 };
 use super::put::{INTERVAL, Put, PutResult};
+use super::validate;
 use crate::container::job::FAILURE as FAILED;
 use crate::container::options::{Checkpoint, Create, Delete, Exec, Job, Kill, Restore, Run, Selection, Start};
+use crate::error::Result;
+use crate::state::check_id;
 
 /// How many values a positional argument takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,9 +124,21 @@ macro_rules! set {
 }
 pub(super) use {put, set};
 
+/// What a row says in a column that it may leave out, else what holds for the others.
+macro_rules! column {
+    ($otherwise:expr) => {
+        $otherwise
+    };
+    ($otherwise:expr, $said:expr) => {
+        $said
+    };
+}
+
+/// The last columns are functions of the options: which containers were named, what only some commands have, and whether the values
+/// can go together.
 macro_rules! verbs {
     ($($verb:ident($options:ty) $name:literal $(or $alias:literal)?, $group:ident, $about:literal,
-        [$($positional:expr),*] = $blank:expr;)*) => {
+        [$($positional:expr),*] = $blank:expr $(, of $ids:expr)? $(, has $facts:expr)? $(, if $check:expr)?;)*) => {
         /// A command of `brisk`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "each is described by its row in VERBS")]
@@ -150,6 +165,35 @@ macro_rules! verbs {
             pub fn verb(&self) -> Verb {
                 match self { $(Request::$verb(_) => Verb::$verb),* }
             }
+
+            /// The containers that were named, or the expression for them.
+            pub fn ids(&self) -> Vec<&str> {
+                match self {
+                    $(Request::$verb(args) => {
+                        let ids: fn(&$options) -> Vec<&str> = column!(|_| vec![] $(, $ids)?);
+                        ids(args)
+                    })*
+                }
+            }
+
+            fn facts(&self) -> RequestFacts<'_> {
+                match self {
+                    $(Request::$verb(args) => {
+                        let facts: fn(&$options) -> RequestFacts<'_> = column!(|_| RequestFacts::default() $(, $facts)?);
+                        facts(args)
+                    })*
+                }
+            }
+
+            /// Whether the values of its options can go together.
+            fn check_options(&self) -> Result<()> {
+                match self {
+                    $(Request::$verb(args) => {
+                        let check: fn(&$options) -> Result<()> = column!(|_| Ok(()) $(, $check)?);
+                        check(args)
+                    })*
+                }
+            }
         }
     };
 }
@@ -171,67 +215,104 @@ const fn id(put: fn(&mut Request, &OsStr) -> PutResult) -> Positional {
     argument("ID", Arity::One, "the container's name", put)
 }
 
+/// Names as texts.
+fn named(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
+
 verbs! {
     // youki 0.7 spells it with two t.
     Checkpoint(Checkpoint) "checkpoint" or "checkpointt", Change, "save the state of a running container with CRIU",
-        [id(set!(Checkpoint(id)))] = Checkpoint::default();
+        [id(set!(Checkpoint(id)))] = Checkpoint::default(),
+        of |args| vec![&args.id];
     Create(Create) "create", Life, "create a container from a bundle; `start` runs its program",
         [id(set!(Create(id))), command(set!(Create(outline.args)))]
-        = Create::default();
+        = Create::default(),
+        of |args| vec![&args.id],
+        has |_| RequestFacts { outlived: true, ..RequestFacts::default() },
+        if |args| validate::create(args);
     Delete(Delete) "delete", Life, "delete a container and everything it holds",
-        [id(set!(Delete(which.name)))] = Delete::default();
+        [id(set!(Delete(which.name)))] = Delete::default(),
+        of |args| vec![&args.which.name], has |args| RequestFacts::of(&args.which);
     Events(EventsArgs) "events", Look, "print statistics and out-of-memory events as JSON lines",
-        [id(set!(Events(id)))] = EventsArgs { interval: INTERVAL, ..EventsArgs::default() };
+        [id(set!(Events(id)))] = EventsArgs { interval: INTERVAL, ..EventsArgs::default() },
+        of |args| vec![&args.id];
     Exec(Exec) "exec", Inside, "run one more process in a running container",
         [id(set!(Exec(id))), argument("COMMAND", Arity::Remainder, "the program and its arguments", set!(Exec(program.args)))]
-        = Exec::default();
+        = Exec::default(),
+        of |args| vec![&args.id],
+        has |args| RequestFacts { outlived: args.detach, job: Some(&args.job), ..RequestFacts::default() },
+        if |args| validate::exec(args);
     Features(()) "features", Tools, "print what this runtime supports as JSON", [] = ();
     Kill(Kill) "kill", Life, "send a signal to a container's first process",
         [id(set!(Kill(which.name))),
          argument("SIGNAL", Arity::Optional, "name or number of the signal (default: TERM)", set!(Kill(signal)))]
-        = Kill::default();
+        = Kill::default(),
+        of |args| vec![&args.which.name], has |args| RequestFacts::of(&args.which);
     List(ListArgs) "list", Look, "list containers", [] = ListArgs::default();
     Mounts(MountsArgs) "mounts", Inside, "add or remove mounts of a running container",
         [argument("ACTION", Arity::One, "add or remove", set!(Mounts(action))),
          id(set!(Mounts(id))),
          argument("FILE", Arity::One, "JSON list of mounts", set!(Mounts(file)))]
-        = MountsArgs::default();
-    Pause(String) "pause", Change, "freeze all processes of a container", [id(set!(Pause()))] = String::new();
+        = MountsArgs::default(),
+        of |args| vec![&args.id];
+    Pause(String) "pause", Change, "freeze all processes of a container", [id(set!(Pause()))] = String::new(),
+        of |id| vec![id];
     Pool(PoolArgs) "pool", Life, "keep containers that wait for a program: `run --pool` takes one",
         [argument("ACTION", Arity::One, "create, list, fill, drain, stats or delete", set!(Pool(action))),
          argument("NAME", Arity::Optional, "the pool's name; list needs none", set!(Pool(name)))]
-        = PoolArgs::default();
+        = PoolArgs::default(),
+        if |args| validate::pool(args);
     Ps(PsArgs) "ps", Look, "show the processes of a container",
         [id(set!(Ps(id))), argument("OPTIONS", Arity::Remainder, "options of ps(1) (default: -ef)", set!(Ps(options)))]
-        = PsArgs::default();
+        = PsArgs::default(),
+        of |args| vec![&args.id];
     Restart(Create) "restart", Life, "start a stopped container once more",
-        [id(set!(Restart(id)))] = Create::default();
+        [id(set!(Restart(id)))] = Create::default(),
+        of |args| vec![&args.id], has |_| RequestFacts { outlived: true, ..RequestFacts::default() };
     Restore(Restore) "restore", Change, "restore a container from a checkpoint",
-        [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() };
-    Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new();
+        [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() },
+        of |args| vec![&args.id], has |args| RequestFacts { outlived: args.detach, ..RequestFacts::default() };
+    Resume(String) "resume", Change, "thaw a paused container", [id(set!(Resume()))] = String::new(),
+        of |id| vec![id];
+    // A container of a pool may have a name that is made for it.
     Run(Box<Run>) "run", Life, "create and start a container, and wait for it",
         [id(set!(Run(create.id))), command(set!(Run(create.outline.args)))]
-        = Box::default();
+        = Box::default(),
+        of |args| if args.pool.is_some() && args.create.id.is_empty() { vec![] } else { vec![&args.create.id] },
+        has |args| RequestFacts { outlived: args.detach, job: Some(&args.create.job), ..RequestFacts::default() },
+        if |args| validate::run(args);
     Spec(SpecArgs) "spec", Tools, "write a config.json to start from",
-        [command(set!(Spec(outline.args)))] = SpecArgs::default();
+        [command(set!(Spec(outline.args)))] = SpecArgs::default(),
+        if |args| validate::spec(args);
     Start(Box<Start>) "start", Life, "run the program of a created container",
-        [id(set!(Start(id))), command(set!(Start(program.args)))] = Box::default();
-    State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new();
+        [id(set!(Start(id))), command(set!(Start(program.args)))] = Box::default(),
+        of |args| vec![&args.id],
+        has |args| RequestFacts { outlived: args.brings() && args.streams.is_none(), ..RequestFacts::default() };
+    State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new(),
+        of |id| vec![id];
     Diff(DiffArgs) "diff", Look, "print what a container has changed in its root, where that is an overlay",
-        [id(set!(Diff(id)))] = DiffArgs::default();
+        [id(set!(Diff(id)))] = DiffArgs::default(),
+        of |args| vec![&args.id];
     Inspect(String) "inspect", Look, "print all that is known of a container as JSON",
-        [id(set!(Inspect()))] = String::new();
+        [id(set!(Inspect()))] = String::new(),
+        of |id| vec![id];
     Memory(MemoryArgs) "memory", Look, "show which memory containers share, and which they could",
-        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Memory(ids)))] = MemoryArgs::default();
+        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Memory(ids)))] = MemoryArgs::default(),
+        of |args| named(&args.ids);
     Stats(StatsArgs) "stats", Look, "print what containers use, once",
-        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Stats(ids)))] = StatsArgs::default();
+        [argument("ID", Arity::Any, "names of containers (default: all)", set!(Stats(ids)))] = StatsArgs::default(),
+        of |args| named(&args.ids);
     Top(TopArgs) "top", Look, "show what containers use, as it changes",
         [argument("ID", Arity::Any, "names of containers (default: all)", set!(Top(ids)))]
-        = TopArgs { interval: Duration::from_secs(1), ..TopArgs::default() };
+        = TopArgs { interval: Duration::from_secs(1), ..TopArgs::default() },
+        of |args| named(&args.ids);
     Update(Box<UpdateArgs>) "update", Change, "change the limits of containers, all or none",
-        [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default();
+        [argument("ID", Arity::Several, "names of containers", set!(Update(ids)))] = Box::default(),
+        of |args| named(&args.ids), if |args| validate::update(args);
     Wait(WaitArgs) "wait", Life, "wait until a container's program has ended, and print its exit status",
-        [id(set!(Wait(id)))] = WaitArgs::default();
+        [id(set!(Wait(id)))] = WaitArgs::default(),
+        of |args| vec![&args.id];
     Plan(PlanArgs) "plan", Before, "print what `create` would do, without doing it",
         [argument("BUNDLE", Arity::Optional, "the bundle directory (default: .), or a plan that was saved as JSON", set!(Plan(bundle)))]
         = PlanArgs { bundle: ".".into(), ..PlanArgs::default() };
@@ -242,7 +323,8 @@ verbs! {
     Trace(TraceArgs) "trace", Before, "show where the time of a command went, or compare two",
         [argument("FILE", Arity::One, "a file written by --trace", set!(Trace(file)))] = TraceArgs::default();
     Record(RecordArgs) "record", Before, "run a container and write the seccomp profile that it needs",
-        [id(set!(Record(id)))] = RecordArgs { bundle: ".".into(), output: "seccomp.json".into(), ..RecordArgs::default() };
+        [id(set!(Record(id)))] = RecordArgs { bundle: ".".into(), output: "seccomp.json".into(), ..RecordArgs::default() },
+        of |args| vec![&args.id];
     Completion(Shell) "completion", Tools, "print the completion script of a shell",
         [argument("SHELL", Arity::One, "bash, zsh or fish", set!(Completion()))] = Shell::default();
     Man(std::path::PathBuf) "man", Hidden, "write the manual pages",
@@ -283,42 +365,27 @@ struct RequestFacts<'a> {
     which: Option<&'a Selection>,
 }
 
+impl<'a> RequestFacts<'a> {
+    fn of(which: &'a Selection) -> RequestFacts<'a> {
+        RequestFacts { which: Some(which), ..RequestFacts::default() }
+    }
+}
+
 impl Request {
-    /// The containers that were named, or the expression for them.
-    pub fn ids(&self) -> Vec<&str> {
-        match self {
-            Request::Checkpoint(args) => vec![&args.id],
-            Request::Create(args) => vec![&args.id],
-            Request::Delete(args) => vec![&args.which.name],
-            Request::Events(args) => vec![&args.id],
-            Request::Exec(args) => vec![&args.id],
-            Request::Kill(args) => vec![&args.which.name],
-            Request::Mounts(args) => vec![&args.id],
-            Request::Ps(args) => vec![&args.id],
-            Request::Restart(args) => vec![&args.id],
-            Request::Restore(args) => vec![&args.id],
-            // A container of a pool may have a name that is made for it.
-            Request::Run(args) if args.pool.is_some() && args.create.id.is_empty() => vec![],
-            Request::Run(args) => vec![&args.create.id],
-            Request::Start(args) => vec![&args.id],
-            Request::Wait(args) => vec![&args.id],
-            Request::Pause(id) | Request::Resume(id) | Request::State(id) | Request::Inspect(id) => vec![id],
-            Request::Update(args) => args.ids.iter().map(String::as_str).collect(),
-            Request::Diff(args) => vec![&args.id],
-            Request::Record(args) => vec![&args.id],
-            Request::Memory(args) => args.ids.iter().map(String::as_str).collect(),
-            Request::Stats(args) => args.ids.iter().map(String::as_str).collect(),
-            Request::Top(args) => args.ids.iter().map(String::as_str).collect(),
-            Request::Features(())
-            | Request::List(_)
-            | Request::Pool(_)
-            | Request::Spec(_)
-            | Request::Plan(_)
-            | Request::Check(_)
-            | Request::Trace(_)
-            | Request::Completion(_)
-            | Request::Man(_) => vec![],
+    /// Whether its names are names, and its values can go together.
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.is_by_expression() {
+            self.ids().into_iter().try_for_each(|id| {
+                check_id(id).map_err(|error| match (self.verb(), id.contains('/'), error.hint()) {
+                    (Verb::Create | Verb::Run, true, Some(hint)) => {
+                        let hint = format!("a bundle is named by --bundle; {hint}");
+                        error.with_hint(hint)
+                    }
+                    _ => error,
+                })
+            })?;
         }
+        self.check_options()
     }
 
     /// The exit status of a failure of our own.
@@ -336,46 +403,14 @@ impl Request {
         matches!(self, Request::Run(args) if args.pool.is_some())
     }
 
+    /// Whether nothing is said of which pool is meant, where one has to be.
+    pub(super) fn lacks_a_pool(&self) -> bool {
+        matches!(self, Request::Pool(args) if args.name.is_none() && args.action != PoolAction::List)
+    }
+
     /// Whether containers are meant by an expression.
     pub(super) fn is_by_expression(&self) -> bool {
         self.facts().which.is_some_and(|which| which.regex)
-    }
-
-    fn facts(&self) -> RequestFacts<'_> {
-        let of_program = |outlived, job| RequestFacts { outlived, job, which: None };
-        match self {
-            Request::Create(_) | Request::Restart(_) => of_program(true, None),
-            Request::Run(args) => of_program(args.detach, Some(&args.create.job)),
-            Request::Exec(args) => of_program(args.detach, Some(&args.job)),
-            Request::Restore(args) => of_program(args.detach, None),
-            Request::Start(args) => of_program(args.brings() && args.streams.is_none(), None),
-            Request::Delete(args) => RequestFacts { which: Some(&args.which), ..RequestFacts::default() },
-            Request::Kill(args) => RequestFacts { which: Some(&args.which), ..RequestFacts::default() },
-            Request::Checkpoint(_)
-            | Request::Events(_)
-            | Request::Features(())
-            | Request::List(_)
-            | Request::Mounts(_)
-            | Request::Pause(_)
-            | Request::Pool(_)
-            | Request::Ps(_)
-            | Request::Resume(_)
-            | Request::Spec(_)
-            | Request::State(_)
-            | Request::Diff(_)
-            | Request::Inspect(_)
-            | Request::Memory(_)
-            | Request::Stats(_)
-            | Request::Top(_)
-            | Request::Update(_)
-            | Request::Wait(_)
-            | Request::Plan(_)
-            | Request::Check(_)
-            | Request::Trace(_)
-            | Request::Record(_)
-            | Request::Completion(_)
-            | Request::Man(_) => RequestFacts::default(),
-        }
     }
 
     /// What the program is doing, as errors name it: the command and the container.

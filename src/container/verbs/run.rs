@@ -45,7 +45,7 @@ pub fn run(global: &Global, args: &Run) -> Result<u8> {
         no_subreaper: _,
         // With a pool it is another function that runs it: `dispatch::dispatch`.
         pool: _,
-        // Refused without a pool: `validate::check_run`.
+        // Refused without a pool: `validate::run`.
         program: _,
     } = args;
     global.environment.hold_gaps(create.preserve_fds)?;
