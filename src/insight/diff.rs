@@ -25,8 +25,9 @@ use brisk::sys::{dir, fs};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
-use crate::containers::{Finder, RuntimeKind, Subject};
+use crate::containers::Finder;
 use crate::json;
+use crate::subject::{RuntimeKind, Subject};
 
 /// Deeper than this nobody builds, and each level holds a descriptor.
 const DEEPEST: usize = 500;

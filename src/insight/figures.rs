@@ -4,7 +4,8 @@ use brisk::cgroup::{Levels, Totals};
 use brisk::error::Result;
 use brisk::sys::process::monotonic_ns;
 
-use crate::containers::{Discovery, Subject};
+use crate::containers::Discovery;
+use crate::subject::Subject;
 
 /// What one container uses. Everything that cannot be known is `None`.
 #[derive(Clone, Debug)]

@@ -16,8 +16,8 @@ use brisk::sys::fs;
 use nix::errno::Errno;
 use serde::Deserialize;
 
-use crate::containers::{RuntimeKind, Subject};
 use crate::procdir::read_small;
+use crate::subject::{RuntimeKind, Subject};
 
 /// What runc (1.0 to 1.5) writes into state.json, as far as it is of use.
 #[derive(Deserialize)]

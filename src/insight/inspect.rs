@@ -14,10 +14,11 @@ use brisk::state::{Caller, Dir, RECORD, StateRoot};
 use brisk::sys::process;
 use serde_json::{Map, Value, json};
 
-use crate::containers::{Discovery, Finder, RuntimeKind, Subject};
+use crate::containers::{Discovery, Finder};
 use crate::figures::Look;
 use crate::json;
 use crate::procdir::{ProcDir, read_small};
+use crate::subject::{RuntimeKind, Subject};
 
 /// The version of the format.
 const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 //! A program of its own, because it may be larger than the runtime, of which every page costs a start. It has brisk's
 //! command line and readers by the library. See docs/INSIGHT.md and docs/DESIGN.md, "Insight".
 //!
-//! The modules: `containers` finds them, with `foreign` for those of runc and crun; `figures` measures, `procdir` reads of one process. A
+//! The modules: `containers` finds each `subject`, with `foreign` for those of runc and crun; `figures` measures, `procdir` reads of one process. A
 //! command each have `inspect`, `diff`, `stats`, `top`, and in folders `memory`, `plan`, `trace` and `record`. Printed is by `table`, `json`,
 //! `openmetrics` and `svg`, with the numbers of `units`, on a `screen` as `looks` says what it can show. `sha256` is for files that may be the same.
 #![cfg_attr(not(test), no_main)]
@@ -25,6 +25,7 @@ mod screen;
 #[path = "../shim/sha256.rs"]
 mod sha256;
 mod stats;
+mod subject;
 mod svg;
 mod table;
 mod top;

@@ -175,8 +175,8 @@ pub mod tests {
     use brisk::state::ProcessId;
 
     use super::*;
-    use crate::containers::{RuntimeKind, Subject};
     use crate::figures::Rates;
+    use crate::subject::{RuntimeKind, Subject};
 
     /// Compares a view with its file in fixtures/insight; `UPDATE_VIEWS=1` writes it.
     pub fn view(name: &str, text: &str) {

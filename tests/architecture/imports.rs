@@ -91,7 +91,8 @@ fn resolve(modules: &BTreeSet<Vec<String>>, own: &[String], path: &str) -> Optio
     let mut parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
     let mut base = own.to_vec();
     match parts.first().copied() {
-        Some("crate") => base.clear(),
+        // The other programs are crates of their own.
+        Some("crate") => base.truncate(usize::from(["shim", "insight"].contains(&own[0].as_str()))),
         Some("super" | "self") => {}
         Some(first) => {
             let child = [own, &[first.to_owned()]].concat();

@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::aside::{Aside, aside};
 use super::caches::{Caches, CopySet};
 use super::smaps::{self, Mapped, MappedFile};
-use crate::containers::{Discovery, Subject};
+use crate::containers::Discovery;
 use crate::figures::{Look, Reading};
 use crate::procdir::ProcDir;
+use crate::subject::Subject;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -313,8 +314,8 @@ mod tests {
     use brisk::spec::status::Status;
 
     use super::*;
-    use crate::containers::RuntimeKind;
     use crate::figures::Rates;
+    use crate::subject::RuntimeKind;
 
     /// A container of this process.
     fn reading() -> Reading {
