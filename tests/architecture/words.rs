@@ -57,6 +57,39 @@ const WORDS: &[(&str, &[&str])] = &[
     ("preserve_fds", &["cli/flags.rs", "container"]),
 ];
 
+/// The glossary of docs/DESIGN.md: each word has one row, the source uses it, and the types that explain it are there.
+#[test]
+fn the_glossary_is_of_this_source() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let design = std::fs::read_to_string(root.join("docs/DESIGN.md")).unwrap();
+    let section = design.split("\n## Words\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows: Vec<(&str, &str)> = rows.filter(|(word, _)| *word != "word").collect();
+    assert!(rows.len() > 35, "only {} rows", rows.len());
+    let files = sources();
+    let code = |name: &str| files.iter().any(|file| file.code().any(|(_, line)| whole(line, name)));
+    let (mut found, mut seen) = (Vec::new(), Vec::new());
+    for (words, meaning) in rows {
+        for word in words.split(", ") {
+            if seen.contains(&word) {
+                found.push(format!("{word} has two rows"));
+            }
+            seen.push(word);
+            let said = |text: &str| text.contains(word) || text.contains(&word.replace(' ', "_"));
+            let used = |file: &File| said(&file.text.to_lowercase());
+            if !files.iter().any(used) {
+                found.push(format!("{word} is in the glossary, and nowhere in the source"));
+            }
+        }
+        let names = meaning.split('`').skip(1).step_by(2);
+        let types = names.filter(|name| {
+            name.chars().all(|c| c.is_ascii_alphanumeric()) && name.starts_with(|c: char| c.is_ascii_uppercase())
+        });
+        found.extend(types.filter(|name| !code(name)).map(|name| format!("{words}: there is no {name}")));
+    }
+    fail(&found);
+}
+
 /// What is read or made in one way, and where: a second one of the kind is a call of the first.
 const ONE_HOME: &[(&str, &[&str])] = &[
     // Lists of CPUs and nodes; the others are a version and a range of an option's value, and the addresses of a mapping.
