@@ -240,6 +240,9 @@ fn limits_are_there_before_the_program_is() {
     let before = container.cgroup_file("pids", "pids.max");
     try_start(&container, &["--pids", "7"], &["/not/there"]).fails();
     assert_eq!(container.cgroup_file("pids", "pids.max"), before);
+    // Nobody is sent to a flag of another command.
+    let error = try_start(&container, &["--memory", "4k"], &["/probe", "pause"]).fails();
+    assert!(error.contains("in use is") && error.contains("nothing was changed"), "{error}");
     still_starts(&container);
 }
 

@@ -299,7 +299,7 @@ fn what_is_in_use_is_not_taken() {
     giver.call(&["create", "--bundle", taker.bundle.dir.to_str().unwrap(), &taker.id]).ok();
     let limits = || [&giver, &taker].map(|of| of.cgroup_file("pids", "pids.max"));
     let text = giver.call(&["update", "--move", "pids=9", &giver.id, &taker.id]).fails();
-    assert!(text.contains("in use is 4") && text.contains("hint: nothing was moved"), "{text}");
+    assert!(text.contains("in use is 4") && text.contains("hint: nothing was changed"), "{text}");
     assert_eq!(limits(), ["12", "2"]);
     // What was done before a step that cannot be done stays, and how to go back is said.
     let text = giver.call(&["update", "--move", "pids=9", "--steps", "3", &giver.id, &taker.id]).fails();

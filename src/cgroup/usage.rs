@@ -56,7 +56,7 @@ impl Cgroup {
     pub fn admission(&self, writes: &[Write], admission: Admission, planned: &LimitsToBe) -> Result<()> {
         let hint = match admission {
             Admission::Check => "nothing was written; --force insists",
-            Admission::Always => "nothing was moved",
+            Admission::Always => "nothing was changed",
             Admission::Force => return Ok(()),
         };
         for limited in self.limited(writes)?.iter().filter(|limited| limited.new.is_some()) {

@@ -117,7 +117,8 @@ pub(in crate::container) fn limit(
 ) -> std::result::Result<Updated, Undone> {
     let args = Update::default();
     let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
-    transact(global, vec![change], Admission::Check)
+    // `start` has no flag to insist by.
+    transact(global, vec![change], Admission::Always)
 }
 
 fn transact(global: &Global, mut changes: Vec<Change>, admission: Admission) -> std::result::Result<Updated, Undone> {
