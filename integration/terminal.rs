@@ -143,11 +143,11 @@ fn a_program_of_a_pool_sends_its_terminal() {
     let pool = pools::pool(pools::bundle(), "1");
     let socket = ConsoleSocket::new(&pool.0);
     for _ in 0..2 {
-        let flags = ["run", "--pool", &pool.0.id, "--detach", "--tty", "--console-socket", &socket.path, "job"];
+        let flags = ["run", "--pool", &pool.0.id, "--detach", "--tty", "--console-socket", &socket.path, "shown"];
         pool.0.call(&[&flags[..], &["--", "/bin/sh", "-c", "test -t 0 && echo a terminal"]].concat()).ok();
         let text = read_until(&mut socket.receive(), "terminal\r\n");
         assert!(text.contains("a terminal\r\n"), "{text}");
-        pool.0.call(&["delete", "--force", "job"]).ok();
+        pool.0.call(&["delete", "--force", "shown"]).ok();
     }
 }
 

@@ -250,18 +250,18 @@ fn what_the_command_tells_others_it_tells_of_a_member() {
     let pool = pool(bundle(), "1");
     let dir = &pool.0.bundle.dir;
     let listener = UnixListener::bind(dir.join("pidfd.sock")).unwrap();
-    let flags = ["--detach", "--pid-file", "job.pid", "--trace", "job.trace", "--pidfd-socket", "pidfd.sock", "job"];
+    let flags = ["--detach", "--pid-file", "job.pid", "--trace", "job.trace", "--pidfd-socket", "pidfd.sock", "told"];
     for claimed in [true, false] {
         assert_eq!(pool.members().len(), usize::from(claimed));
         pool.run(&flags, &["/probe", "pause"]).ok();
         assert!(pool.members().is_empty());
-        let pid = pool.0.call(&["state", "job"]).ok().json()["pid"].to_string();
+        let pid = pool.0.call(&["state", "told"]).ok().json()["pid"].to_string();
         assert_eq!(fs::read_to_string(dir.join("job.pid")).unwrap(), pid);
         assert!(receive(&listener).1.contains(&format!("Pid:\t{pid}\n")));
         let trace: Value = serde_json::from_slice(&fs::read(dir.join("job.trace")).unwrap()).unwrap();
         assert!(trace.to_string().contains("\"name\""), "{trace}");
         fs::remove_file(dir.join("job.trace")).unwrap();
-        pool.0.call(&["delete", "--force", "job"]).ok();
+        pool.0.call(&["delete", "--force", "told"]).ok();
     }
 }
 
@@ -272,10 +272,10 @@ fn a_claimed_container_may_be_kept() {
     }
     let pool = pool(bundle(), "1");
     for claimed in [true, false] {
-        pool.run(&["--keep", "job"], &["/bin/sh", "-c", "exit 4"]).exits(4);
+        pool.run(&["--keep", "kept"], &["/bin/sh", "-c", "exit 4"]).exits(4);
         assert_eq!(pool.used()[0], json!(claimed));
-        assert_eq!(pool.0.call(&["state", "job"]).ok().json()["status"], json!("stopped"));
-        pool.0.call(&["delete", "job"]).ok();
+        assert_eq!(pool.0.call(&["state", "kept"]).ok().json()["status"], json!("stopped"));
+        pool.0.call(&["delete", "kept"]).ok();
     }
 }
 
@@ -285,12 +285,12 @@ fn limits_of_the_program_are_the_members() {
         return;
     }
     let pool = pool(bundle(), "1");
-    let flags = ["--detach", "--memory", "32m", "--pids", "7", "--cpus", "0.5", "job"];
+    let flags = ["--detach", "--memory", "32m", "--pids", "7", "--cpus", "0.5", "limited"];
     for claimed in [true, false] {
         assert_eq!(pool.members().len(), usize::from(claimed));
         pool.run(&flags, &["/probe", "pause"]).ok();
         assert!(pool.members().is_empty());
-        let pid = pool.0.call(&["state", "job"]).ok().json()["pid"].to_string();
+        let pid = pool.0.call(&["state", "limited"]).ok().json()["pid"].to_string();
         let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         for (controller, files, wanted) in [
             ("pids", ["pids.max", "pids.max"], "7"),
@@ -304,7 +304,7 @@ fn limits_of_the_program_are_the_members() {
             let found = files.iter().find_map(|file| fs::read_to_string(dir.join(file)).ok());
             assert_eq!(found.unwrap().split_whitespace().next(), Some(wanted), "{controller}");
         }
-        pool.0.call(&["delete", "--force", "job"]).ok();
+        pool.0.call(&["delete", "--force", "limited"]).ok();
     }
 }
 
