@@ -160,7 +160,11 @@ impl StateRoot {
             ids.extend(name.to_str().ok().filter(|name| is_dir && check_id(name).is_ok()).map(str::to_owned));
             Ok::<_, Errno>(())
         });
-        listed.at(Stage::State, || format!("list {}", self.path.display()))?;
+        match listed {
+            // Removed since it was opened, as a pool is that somebody deletes: nothing is in it (getdents64(2)).
+            Err(Errno::ENOENT) => {}
+            listed => listed.at(Stage::State, || format!("list {}", self.path.display()))?,
+        }
         ids.sort_unstable();
         Ok(ids)
     }
