@@ -122,6 +122,13 @@ impl NamedFile {
         }
     }
 
+    /// What is in it now, and no more than `most` bytes of that; none where there is nothing.
+    pub fn read(&self, most: u64) -> Result<Option<Vec<u8>>> {
+        let NamedFile::File(destination, what) = self else { return Ok(None) };
+        let found = destination.read(most).at(Stage::Args, || format!("{what}: read what is there"));
+        found.map_err(Error::of_destination)
+    }
+
     /// Whether both are one.
     pub fn is(&self, other: &NamedFile) -> bool {
         match (self, other) {

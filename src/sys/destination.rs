@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::fs::RegularFile;
 use super::poll::{self, PollFlags};
 use super::{Result, fs, process, unnamed};
 
@@ -61,6 +62,16 @@ impl Destination {
         match &found {
             Destination::Name(dir, name) if is_link(dir.as_fd(), name) => Err(Errno::ELOOP),
             _ => Ok(found),
+        }
+    }
+
+    /// What has the name now; none where nothing has. EINVAL where it is no regular file, and ELOOP of a link: whoever writes to the
+    /// directory can have put one there since it was looked up.
+    pub fn read(&self, most: u64) -> Result<Option<Vec<u8>>> {
+        let Destination::Name(dir, name) = self else { return Err(Errno::EINVAL) };
+        match RegularFile::open(dir.as_fd(), name) {
+            Err(Errno::ENOENT) => Ok(None),
+            found => found?.ok_or(Errno::EINVAL)?.read(most).map(Some),
         }
     }
 

@@ -64,8 +64,8 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     if report_file.as_ref().is_some_and(|other| profile_file.is(other)) {
         return Err(Error::new(Stage::Args, "--output and --report are one file"));
     }
-    let to_add_to = || match *merge && output.exists() {
-        true => RecordedProfile::read(output, global.warn),
+    let to_add_to = || match *merge {
+        true => RecordedProfile::read(&profile_file, output, global.warn),
         false => Ok(RecordedProfile::default()),
     };
     to_add_to()?;

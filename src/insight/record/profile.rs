@@ -6,10 +6,12 @@ use std::path::Path;
 use brisk::cli::args::RecordFor;
 use brisk::cli::log::printable;
 use brisk::error::{Context, Error, Result, Stage};
-use brisk::plan::seccomp::{ALL_ARCHS, Arch, Width};
+use brisk::plan::seccomp::{Arch, Width};
 use brisk::spec;
 use brisk::spec::seccomp::Seccomp;
 use serde_json::{Value, json};
+
+use crate::svg::NamedFile;
 
 use super::calls::{self, FilterLoad};
 use super::watch::SeenCalls;
@@ -29,9 +31,10 @@ pub struct RecordedProfile {
 }
 
 impl RecordedProfile {
-    /// One that `record` has written.
-    pub fn read(path: &Path, warn: &dyn Fn(&str)) -> Result<RecordedProfile> {
-        let value: Value = spec::load_json(path, warn)?;
+    /// One that `record` has written; where there is none, one that allows nothing.
+    pub fn read(file: &NamedFile, path: &Path, warn: &dyn Fn(&str)) -> Result<RecordedProfile> {
+        let Some(text) = file.read(spec::LONGEST + 1)? else { return Ok(RecordedProfile::default()) };
+        let value: Value = spec::read_json(text.as_slice(), &path.to_string_lossy(), warn)?;
         if let Some(field) = strange(&value) {
             let what = format!("{} is no profile that record has written: {field}", path.display());
             return Err(Error::new(Stage::Seccomp, what)
@@ -88,28 +91,28 @@ impl RecordedProfile {
 /// A field that has another value than `record` writes, or that it does not write: it would be lost, or change its meaning.
 fn strange(profile: &Value) -> Option<String> {
     let Some(fields) = profile.as_object() else { return Some("no object".to_owned()) };
-    let names = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
-    let known_arch = |name: &Value| ALL_ARCHS.into_iter().any(|arch| name == arch.name());
+    // Those of one byte order have one filter (`plan::seccomp`).
+    let of_a_filter = |arch: &Arch| arch.endian() == Arch::NATIVE.endian();
+    let known_arch = |name: &Value| name.as_str().and_then(Arch::from_name).is_some_and(|arch| of_a_filter(&arch));
     for (field, value) in fields {
         match field.as_str() {
             "defaultAction" if value == ERRNO => {}
             "defaultErrnoRet" if *value == libc::EPERM => {}
-            "architectures" if names(value) => {
-                let mut list = value.as_array().into_iter().flatten().enumerate();
-                if let Some((index, _)) = list.find(|(_, name)| !known_arch(name)) {
-                    return Some(format!("architectures[{index}]"));
+            "architectures" => {
+                if let Some(item) = stranger(value, known_arch) {
+                    return Some(format!("architectures{item}"));
                 }
             }
             "syscalls" if value.as_array().is_some_and(|rules| rules.len() <= 2) => {
                 for (index, rule) in value.as_array().into_iter().flatten().enumerate() {
-                    let written = |(field, value): &(&String, &Value)| match field.as_str() {
-                        "names" => names(value),
-                        "action" => *value == ALLOW,
-                        _ => false,
+                    let odd = |(field, value): (&String, &Value)| match field.as_str() {
+                        "names" => stranger(value, is_name).map(|item| format!("names{item}")),
+                        "action" if *value == ALLOW => None,
+                        _ => Some(printable(field)),
                     };
                     let Some(rule) = rule.as_object() else { return Some(format!("syscalls[{index}]")) };
-                    if let Some((field, _)) = rule.iter().find(|field| !written(field)) {
-                        return Some(format!("syscalls[{index}].{}", printable(field)));
+                    if let Some(field) = rule.iter().find_map(odd) {
+                        return Some(format!("syscalls[{index}].{field}"));
                     }
                     if let Some(field) = ["action", "names"].into_iter().find(|field| !rule.contains_key(*field)) {
                         return Some(format!("syscalls[{index}].{field} is missing"));
@@ -120,6 +123,18 @@ fn strange(profile: &Value) -> Option<String> {
         }
     }
     (!fields.contains_key("defaultAction")).then(|| "defaultAction is missing".to_owned())
+}
+
+/// The position in a list, in brackets, of what is not as `known` has it; nothing where there is no list.
+fn stranger(list: &Value, known: impl Fn(&Value) -> bool) -> Option<String> {
+    let Some(list) = list.as_array() else { return Some(String::new()) };
+    list.iter().position(|item| !known(item)).map(|index| format!("[{index}]"))
+}
+
+/// Whether a system call may be called so: one of a later kernel, too.
+fn is_name(name: &Value) -> bool {
+    let of_names = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    name.as_str().is_some_and(|name| !name.is_empty() && name.bytes().all(of_names))
 }
 
 /// What a profile lets pass of its own accord: names of its rules; none where that is everything.
