@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::{ONLY, conforms, job};
 use crate::common::process::{pidfd_open, wait_readable};
 use crate::common::{Bundle, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
+use crate::spec::annotations::receive;
 
 #[test]
 fn a_program_that_takes_too_long() {
@@ -184,6 +186,39 @@ fn nothing_outlives_who_wanted_it() {
             // Nobody was left to clean up.
             container.delete_force().ok();
         }
+        host::wait_until(|| container.leftovers().is_empty());
+    }
+}
+
+/// The same holds before the program runs: who has the listener of its own filter open waits for an answer to its next call for ever.
+#[test]
+fn nothing_outlives_who_wanted_it_on_the_way_to_its_program() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for user in [0, 1000] {
+        let bundle = Bundle::idle().set("/process/user", json!({ "uid": user, "gid": user }));
+        let path = bundle.dir.join("agent.sock");
+        let agent = UnixListener::bind(&path).unwrap();
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+            "syscalls": [{ "names": ["prctl"], "action": "SCMP_ACT_NOTIFY" }],
+        });
+        let container = bundle.set("/linux/seccomp", profile).container();
+        container.bundle.write();
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        let run = container.command(&["run", "--die-with-parent", "--bundle", &dir, &container.id]);
+        let running = process::start(run, Stdio::null());
+        // The descriptor that comes with it is closed at once: nobody answers.
+        let state: Value = serde_json::from_str(&receive(&agent).0).unwrap();
+        let init = i32::try_from(state["pid"].as_i64().unwrap()).unwrap();
+        let program = pidfd_open(init).unwrap();
+        let waits = || fs::read_to_string(format!("/proc/{init}/syscall")).unwrap();
+        host::wait_until(|| waits().starts_with(&format!("{} ", libc::SYS_prctl)));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+        drop(running.wait());
+        assert!(wait_readable(program.as_fd(), time_limit()), "uid {user}");
+        container.delete_force().ok();
         host::wait_until(|| container.leftovers().is_empty());
     }
 }

@@ -246,8 +246,10 @@ impl<'a> Child<'a> {
     fn sync(&mut self, point: SyncPoint) -> Done {
         wire::ask(self.inherited.wire.as_fd(), point, 0)?;
         if point == SyncPoint::Ready {
-            // The state is written: from here on the container lives without its creator.
-            process::set_parent_death_signal(0)?;
+            // The state is written: from here on the container lives without its creator, or dies with it: to look for a file as the
+            // user has taken the signal back (prctl(2)), and with a filter whose listener we hold, too, we might wait for ever.
+            let dies = self.inherited.plan.last.contains(&LastOp::DieWithRuntime);
+            process::set_parent_death_signal(if dies { libc::SIGKILL } else { 0 })?;
             signal::set_default_but(self.inherited.plan.ignored_signals, self.on_signal())?;
             signal::unblock()?;
         }

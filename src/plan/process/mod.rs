@@ -433,6 +433,10 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
         ops.push(LastOp::KeepCaps);
     }
     ops.push(LastOp::Ids(ids(process)));
+    if startup.orphan == Orphan::Dies {
+        // Once more: a change of ids takes it back (prctl(2)), to give up capabilities does not.
+        ops.push(LastOp::DieWithRuntime);
+    }
     ops.push(LastOp::Caps(CapMasks {
         effective: sets.effective,
         permitted: sets.permitted,
@@ -440,10 +444,6 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
     }));
     if sets.ambient != 0 {
         ops.push(LastOp::Ambient(sets.ambient));
-    }
-    if startup.orphan == Orphan::Dies {
-        // A change of ids takes it back (prctl(2)), so not earlier.
-        ops.push(LastOp::DieWithRuntime);
     }
     if startup.start == ProgramStart::OnSignal && startup.start_hooks.is_empty() {
         // An `exec` that comes before `start` must not get hold of a process without a filter. It reads from the fifo, which
