@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::{FlowArg, LocalFlags, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::{call, cannot_look, command, only};
 use crate::common::process::{self, wait_readable};
-use crate::common::{Bundle, Container, lacks, time_limit};
+use crate::common::{Bundle, Container, host, lacks, time_limit};
 
 /// A program in a terminal.
 struct Terminal {
@@ -98,6 +99,53 @@ fn a_terminal_is_ours_until_we_quit() {
         assert_eq!(status.code(), Some(signal.map_or(0, |signal| 128 + signal as i32)), "{status}");
         assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
     }
+}
+
+/// As one at the end of a line that is dead.
+#[test]
+fn a_terminal_that_takes_nothing_holds_it_up_no_longer_than_a_key_or_a_signal() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    for signal in [None, Some(Signal::SIGTERM)] {
+        let mut top = Terminal::start(&container, &["top", "--interval", "20ms"], &XTERM);
+        top.wait_for(|text| text.contains("q quit"));
+        let ended = process::pidfd_open(top.child.id().cast_signed()).unwrap();
+        tcflow(&top.slave, FlowArg::TCOOFF).unwrap();
+        match signal {
+            Some(signal) => kill(Pid::from_raw(top.child.id().cast_signed()), signal).unwrap(),
+            None => top.types("q"),
+        }
+        assert!(wait_readable(ended.as_fd(), time_limit()), "{signal:?}");
+        let status = top.child.wait().unwrap();
+        assert_eq!(status.code(), Some(signal.map_or(0, |signal| 128 + signal as i32)), "{status}");
+        assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
+    }
+}
+
+/// A shell sets it as it likes it when its job is stopped by a signal that the job is not told of.
+#[test]
+fn a_terminal_that_somebody_has_had_meanwhile_is_ours_again() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let mut top = Terminal::start(&container, &["top", "--interval", "100ms"], &XTERM);
+    top.wait_for(|text| text.contains("q quit"));
+    let pid = Pid::from_raw(top.child.id().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(pid), stopped).unwrap();
+    tcsetattr(&top.slave, SetArg::TCSANOW, &top.before).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    host::wait_until(|| !tcgetattr(&top.slave).unwrap().local_flags.contains(LocalFlags::ICANON));
+    top.types("q");
+    top.wait_for(|text| text.ends_with(LEAVES));
+    assert!(top.child.wait().unwrap().success());
+    assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! A terminal that shows one picture after the other: it is as it was before when this ends, however that is.
 
 use std::io::{IsTerminal, stdin, stdout};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use brisk::error::{Context, Result, Stage};
+use brisk::sys::poll::{self, PollFd, PollFlags};
 use brisk::sys::{fs, tty};
+use nix::errno::Errno;
 
 use crate::looks::{Audience, write};
 
@@ -15,19 +18,28 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 const USUAL: (usize, usize) = (24, 80);
 
 /// Held while the terminal is ours.
-pub struct Screen {
+pub struct Screen<'a> {
     /// How the terminal that keys come from was before; `None` where none come.
     before: Option<libc::termios>,
+    /// What is written to waits for nobody. It is the terminal opened once more, since whoever has given us standard output has it, too;
+    /// where that may not be, as after su(1), standard output it is.
+    out: Option<OwnedFd>,
+    /// Where signals come from.
+    signals: &'a OwnedFd,
 }
 
-impl Screen {
-    pub fn enter() -> Result<Screen> {
-        let stdin = stdin();
-        let keys = stdin.is_terminal();
-        let raw = || tty::make_raw(stdin.as_fd()).at(Stage::Console, || "set the terminal to raw mode");
-        let screen = Screen { before: keys.then(raw).transpose()? };
-        write(ENTER)?;
+impl Screen<'_> {
+    pub fn enter(signals: &OwnedFd) -> Result<Screen<'_>> {
+        let keys = stdin().is_terminal();
+        let out = fs::reopen(stdout().as_fd(), libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY).ok();
+        let screen = Screen { before: keys.then(raw).transpose()?, out, signals };
+        screen.write(ENTER)?;
         Ok(screen)
+    }
+
+    /// Takes the terminal again, which somebody else has had while we were stopped.
+    pub fn resume(&self) -> Result<()> {
+        self.before.map_or(Ok(()), |_| raw().map(drop))
     }
 
     /// Whether keys come.
@@ -42,17 +54,68 @@ impl Screen {
     }
 
     /// Shows these lines, which fit.
-    pub fn show(lines: &[String]) -> Result<Audience> {
+    pub fn show(&self, lines: &[String]) -> Result<Audience> {
         // Erased before it is written: behind a line that is full, the cursor still stands on its last character.
         let picture = lines.iter().map(|line| format!("\x1b[K{line}")).collect::<Vec<_>>().join("\r\n");
-        write(&format!("\x1b[H{picture}"))
+        self.write(&format!("\x1b[H{picture}"))
+    }
+
+    /// Writes what the terminal takes. One that takes nothing (stopped by Ctrl-S, at the end of a line that is dead) is waited for until
+    /// there is something else to do; the next picture begins anew.
+    fn write(&self, text: &str) -> Result<Audience> {
+        let Some(out) = &self.out else { return write(text) };
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            match fs::write(out.as_fd(), left) {
+                Ok(written) => left = left.get(written..).unwrap_or_default(),
+                Err(Errno::EAGAIN) if self.takes_more(out)? => {}
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EIO) => return Ok(Audience::Gone),
+                Err(errno) => return Err(errno).at(Stage::Args, || "write standard output"),
+            }
+        }
+        Ok(Audience::There)
+    }
+
+    /// Waits until it does, or until a signal or a key comes.
+    fn takes_more(&self, out: &OwnedFd) -> Result<bool> {
+        let stdin = stdin();
+        let mut fds =
+            vec![PollFd::new(out.as_fd(), PollFlags::POLLOUT), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        if self.has_keys() {
+            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        }
+        poll::undisturbed(&mut fds, None).at(Stage::Console, || "wait for the terminal")?;
+        Ok(fds.first().and_then(PollFd::any) == Some(true))
     }
 }
 
-impl Drop for Screen {
+/// Has the keys come as they are typed; what it was before.
+fn raw() -> Result<libc::termios> {
+    tty::make_raw(stdin().as_fd()).at(Stage::Console, || "set the terminal to raw mode")
+}
+
+/// Writes the last of it to whoever reads, in a while.
+fn leave(out: BorrowedFd<'_>) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let end = poll::within(PATIENCE);
+    let mut left = LEAVE.as_bytes();
+    while !left.is_empty() && poll::undisturbed(&mut [PollFd::new(out, PollFlags::POLLOUT)], end) == Ok(true) {
+        match fs::write(out, left) {
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
+            Err(Errno::EAGAIN) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+impl Drop for Screen<'_> {
     fn drop(&mut self) {
         // A terminal that takes neither is gone.
-        let _audience = write(LEAVE);
+        match &self.out {
+            Some(out) => leave(out.as_fd()),
+            None => drop(write(LEAVE)),
+        }
         if let Some(before) = &self.before {
             let _gone = tty::set_attributes(stdin().as_fd(), before);
         }
@@ -80,8 +143,8 @@ pub enum Keystroke {
 pub fn keys() -> Result<Option<Vec<Keystroke>>> {
     let mut buffer = [0; 256];
     match fs::read(stdin().as_fd(), &mut buffer) {
-        Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => Ok(Some(Vec::new())),
-        Ok(0) | Err(nix::errno::Errno::EIO) => Ok(None),
+        Err(Errno::EINTR | Errno::EAGAIN) => Ok(Some(Vec::new())),
+        Ok(0) | Err(Errno::EIO) => Ok(None),
         read => {
             let count = read.at(Stage::Console, || "read the keyboard")?;
             Ok(Some(parse(&buffer[..count])))

@@ -122,6 +122,13 @@ fn fit(columns: &[Column], shown: &mut Vec<(usize, usize)>, room: usize) {
         let others = total(shown) - shown[at].1;
         shown[at].1 = whole.min(room.saturating_sub(others)).max(LEAST_NAME);
     }
+    // In a terminal that is narrower than this goes what is last, whatever it is: a line that is too long would be two.
+    while total(shown) > room && shown.len() > 1 {
+        shown.pop();
+    }
+    if let [(_, width)] = shown.as_mut_slice() {
+        *width = room.min(*width);
+    }
 }
 
 /// The text, or as much of it as fits.

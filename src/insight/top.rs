@@ -82,6 +82,7 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Draw,
+    Resume,
     LookAgain,
     Stop,
     Quit,
@@ -150,16 +151,16 @@ const SORTS: &[(char, SortKey, &str)] = &[
 
 fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Result<u8> {
     let signals = signal::take_all().at(Stage::Signal, || "take the signals")?;
-    let mut screen = Some(Screen::enter()?);
+    let mut screen = Screen::enter(&signals)?;
     let mut next = Instant::now() + ui.interval;
     loop {
         sort_rows(&mut look.rows, ui.sort, ui.order);
         let (height, width) = Screen::size();
         let picture = picture(&look, ui, height, Looks { width: Some(width), ..looks });
-        if Screen::show(&picture)? == Audience::Gone {
+        if screen.show(&picture)? == Audience::Gone {
             return Ok(0);
         }
-        let after = match wait(&signals, screen.as_ref(), next)? {
+        let after = match wait(&signals, &screen, next)? {
             Woken::Time => After::LookAgain,
             Woken::Signals(signals) => match told(&signals) {
                 Told::End(signal) => return Ok(128u8.saturating_add(u8::try_from(signal).unwrap_or(0))),
@@ -173,10 +174,11 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
         match after {
             After::Quit => return Ok(0),
             After::Draw => {}
+            After::Resume => screen.resume()?,
             After::Stop => {
-                drop(screen.take());
+                drop(screen);
                 signal::kill(process::getpid(), libc::SIGSTOP).at(Stage::Signal, || "stop")?;
-                screen = Some(Screen::enter()?);
+                screen = Screen::enter(&signals)?;
             }
             After::LookAgain => {
                 // Keys do not shorten what rates are measured over to nothing.
@@ -203,9 +205,10 @@ fn keep_rates(now: Look, before: Look) -> Look {
 fn heavier(one: After, other: After) -> After {
     let weight = |after| match after {
         After::Draw => 0,
-        After::LookAgain => 1,
-        After::Stop => 2,
-        After::Quit => 3,
+        After::Resume => 1,
+        After::LookAgain => 2,
+        After::Stop => 3,
+        After::Quit => 4,
     };
     if weight(one) > weight(other) { one } else { other }
 }
@@ -217,10 +220,10 @@ enum Woken {
     Signals(Vec<i32>),
 }
 
-fn wait(signals: &OwnedFd, screen: Option<&Screen>, next: Instant) -> Result<Woken> {
+fn wait(signals: &OwnedFd, screen: &Screen<'_>, next: Instant) -> Result<Woken> {
     let stdin = stdin();
     let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-    if screen.is_some_and(Screen::has_keys) {
+    if screen.has_keys() {
         fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
     }
     poll::undisturbed(&mut fds, Some(next)).at(Stage::Console, || "wait for keys")?;
@@ -243,7 +246,9 @@ fn told(signals: &[i32]) -> Told {
     match asks(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]) {
         Some(signal) => Told::End(signal),
         None if asks(&[libc::SIGTSTP]).is_some() => Told::Go(After::Stop),
-        // SIGWINCH: the picture is drawn for the new size. SIGCONT: it may have been overwritten.
+        // By SIGSTOP, of which we are not told: who continues us has had the terminal meanwhile.
+        None if asks(&[libc::SIGCONT]).is_some() => Told::Go(After::Resume),
+        // SIGWINCH: the picture is drawn for the new size.
         None => Told::Go(After::Draw),
     }
 }
@@ -392,9 +397,10 @@ mod tests {
             assert!(lines.iter().all(|line| line.chars().count() <= width && !line.contains('\x1b')), "{lines:?}");
             view(&format!("top-{width}.txt"), &(lines.join("\n") + "\n"));
         }
-        for (height, width) in [(1, 1), (2, 3), (3, 200)] {
+        for (height, width) in [(1, 1), (2, 3), (3, 200), (9, 1), (9, 5), (9, 10), (9, 17)] {
             let lines = picture(&look, &Ui::default(), height, Looks { width: Some(width), ..Looks::PLAIN });
             assert_eq!(lines.len(), height);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:?}");
         }
     }
 
