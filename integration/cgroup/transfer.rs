@@ -264,6 +264,9 @@ fn what_cannot_be_moved_is_refused() {
     refused(&["--move", "memory=1g"], first, second, "its limit is 134217728", "hint: 134217727 is the most");
     refused(&["--move", "pids=1"], first, second, "has no limit of it", "brisk update --pids-limit N");
     refused(&["--move", "pids=1"], second, first, "has no limit of it", "brisk update --pids-limit N");
+    // As little as a hint of what was done may name.
+    refused(&["--move", "cpus=0.00001"], first, second, "has no limit of it", "brisk update --cpu-quota N");
+    refused(&["--move", "cpus=0.000001"], first, second, "invalid value", "");
     // Both or none: the memory stays where it is when the tasks cannot be moved.
     refused(&["--move", "memory=1m,pids=1"], first, second, "has no limit of it", "");
     for flags in [
@@ -311,6 +314,13 @@ fn what_is_in_use_is_not_taken() {
     assert_eq!(limits(), ["6", "8"]);
     giver.call(&["update", "--move", "pids=6", &taker.id, &giver.id]).ok();
     assert_eq!(limits(), ["12", "2"]);
+    // Steps that are too many for the tasks: the first two move none, and there is nothing to take back.
+    giver.call(&["update", "--pids-limit", "4", &giver.id]).ok();
+    let text = giver.call(&["update", "--move", "pids=1", "--steps", "3", &giver.id, &taker.id]).fails();
+    assert!(
+        text.contains("hint: 2 of 3 steps were done, which moved nothing") && !text.contains("takes them back"),
+        "{text}"
+    );
     giver.call(&["delete", "--force", &taker.id]).ok();
 }
 

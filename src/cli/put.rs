@@ -416,7 +416,7 @@ pub struct Cpus<'a>(pub &'a mut Option<i64>);
 impl Put for Cpus<'_> {
     fn put(self, value: &OsStr) -> PutResult {
         // The kernel takes no less than a millisecond.
-        *self.0 = Some(cpus(text(value)?).ok_or("a number of CPUs from 0.01, such as 0.5")?);
+        *self.0 = Some(cpus(text(value)?, 1e3).ok_or("a number of CPUs from 0.01, such as 0.5")?);
         Ok(())
     }
 }
@@ -429,24 +429,26 @@ impl Put for &mut Option<Amounts> {
             let (name, amount) = part.split_once('=').unwrap_or_default();
             let (of, amount) = match name {
                 "memory" => (&mut amounts.memory, size(amount)),
-                "cpus" => (&mut amounts.cpu, cpus(amount)),
+                // What is left has to be what the kernel takes; this may be less.
+                "cpus" => (&mut amounts.cpu, cpus(amount, 1.0)),
                 _ => (&mut amounts.pids, amount.parse().ok().filter(|_| name == "pids")),
             };
             let amount = amount.and_then(|amount| u64::try_from(amount).ok()).filter(|amount| *amount > 0 && *of == 0);
-            *of = amount.ok_or("what is moved, such as memory=64m,cpus=0.5,pids=10")?;
+            *of = amount.ok_or("what is moved, each of it once, such as memory=64m,cpus=0.5,pids=10")?;
         }
         *self = Some(amounts);
         Ok(())
     }
 }
 
-fn cpus(text: &str) -> Option<i64> {
+/// No less than so many microseconds of a period.
+fn cpus(text: &str, least: f64) -> Option<i64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let cpus: f64 = text.parse().ok().filter(|_| plain)?;
     #[expect(clippy::cast_precision_loss, reason = "the period is small")]
     let quota = (cpus * DEFAULT_PERIOD as f64).round();
     #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
-    (1e3..=1e15).contains(&quota).then_some(quota as i64)
+    (least..=1e15).contains(&quota).then_some(quota as i64)
 }
 
 /// `UID[:GID]`; the group has the user's number where none is given, and never becomes root's by omission.

@@ -180,6 +180,9 @@ fn foretell(global: &Global, args: &Transfer, steps: u32) -> Result<Vec<Transfer
 
 /// An error of a step, with what was done before it.
 fn told(error: Error, args: &Transfer, before: Amounts, done: u32, steps: u32) -> Error {
+    if before == Amounts::default() && done > 0 {
+        return error.with_hint(format!("{done} of {steps} steps were done, which moved nothing"));
+    }
     if done > 0 {
         let back = format!("brisk update --move {before} {} {}", args.to, args.from);
         return error.with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back"));
