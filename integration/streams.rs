@@ -7,11 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use serde_json::json;
 
 use crate::common::process::{pidfd_open, temp_file, wait_readable};
-use crate::common::{Bundle, Container, host, process, skip_on, time_limit};
+use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
 
 fn idle() -> Container {
     let container = Bundle::idle().container();
@@ -237,6 +238,33 @@ fn a_full_device_ends_the_program_too() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     command.stdin(Stdio::null()).stdout(full).stderr(Stdio::null());
     end_of(&mut command.spawn().unwrap());
+}
+
+/// What brisk itself says: one that cannot be written to is an error, and one that somebody wants not to wait is waited for.
+#[test]
+fn what_brisk_prints_is_printed_or_that_is_an_error() {
+    if brisk_only("runc and crun have their own ways") {
+        return;
+    }
+    let container = idle();
+    let list = || container.command(&["list"]);
+    let output = list().stdout(File::open("/dev/null").unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("write standard output: bad file descriptor"), "{said}");
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut filling = 0;
+    while let Ok(more) = writer.write(&[b'.'; 4096]) {
+        filling += more;
+    }
+    let mut child = list().stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    // It waits for a reader by then.
+    let waits = || std::fs::read_to_string(format!("/proc/{}/wchan", child.id())).unwrap();
+    host::wait_until(|| waits().contains("poll"));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(text.len() > filling && text.contains("BUNDLE"), "{text:?}");
+    assert_eq!(end_of(&mut child), Some(0));
 }
 
 #[test]

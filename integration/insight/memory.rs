@@ -287,6 +287,8 @@ fn it_is_drawn_and_chosen() {
     assert!(picture().starts_with("<svg ") && picture().contains("/probe"), "{}", picture());
     let alone = call(&container, &["memory", "--svg", "-"]).ok().stdout();
     assert!(alone.starts_with("<svg ") && alone.ends_with("</svg>\n"), "{alone}");
+    let both = call(&container, &["memory", "--svg", "-", "--json"]).fails();
+    assert!(both.contains("cannot have both JSON"), "{both}");
     let none = call(&container, &["memory", "--json", "--filter", "status=paused"]).ok().json();
     assert_eq!(none["containers"], json!([]));
     assert!(call(&container, &["memory", "nobody"]).fails().contains("container does not exist"));

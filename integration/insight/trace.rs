@@ -53,6 +53,20 @@ fn a_start_is_shown_compared_and_drawn() {
     assert!(html.starts_with("<!DOCTYPE html>") && html.contains("<svg ") && html.contains("pivot_root"), "{html}");
     let only = call(&container, &["trace", "--svg", "-", &first]).ok().stdout();
     assert_eq!(only, svg);
+    // One place is for one thing.
+    let one = container.bundle.dir.join("one");
+    let one = one.to_str().unwrap();
+    for (files, json, said) in [
+        ([one, one], &[][..], "--svg and --html are one file"),
+        (["-", "-"], &[], "--svg and --html are one file"),
+        (["-", one], &["--json"], "cannot have both JSON"),
+        ([one, "-"], &["--json"], "cannot have both JSON"),
+    ] {
+        let args = [&["trace", "--svg", files[0], "--html", files[1], &first], json].concat();
+        let output = call(&container, &args);
+        assert_eq!((output.stdout().as_str(), std::fs::exists(one).unwrap()), ("", false), "{output:?}");
+        assert!(output.fails().contains(said), "{files:?}");
+    }
 
     let compared = call(&container, &["trace", "--format", "json", "--compare", &second, &first]).ok().json();
     assert_eq!(compared["first"]["totalUs"], value["totalUs"]);

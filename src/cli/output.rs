@@ -1,7 +1,8 @@
 //! Results as text.
 
-use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,14 +12,38 @@ use crate::container::pool::PoolView;
 use crate::container::{TransferRow, View};
 use crate::error::{Context, Result, Stage, is_unseen};
 use crate::plan::cgroup::transfer::Share;
+use crate::sys::fs;
+use crate::sys::poll::{self, PollFlags};
 
-/// Writes to standard output. A reader that went away (`brisk list | head`) is no error.
-pub fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.at(Stage::Args, || "write standard output"),
+/// Whether anybody reads what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Somebody does, as far as is known.
+    There,
+    /// Nobody any more.
+    Gone,
+}
+
+/// Writes to standard output, at once. Not by std, which takes one that is not open for writing for one that loses everything.
+pub fn write(text: &str) -> Result<Audience> {
+    let out = std::io::stdout();
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        let written = match fs::write(out.as_fd(), left) {
+            Ok(written) => left.get(written..).filter(|rest| rest.len() < left.len()).ok_or(Errno::EIO),
+            // Whoever has the same file open may want it not to wait; we do.
+            Err(Errno::EAGAIN) => poll::one(out.as_fd(), PollFlags::POLLOUT, None).map(|_| left),
+            Err(Errno::EPIPE) => return Ok(Audience::Gone),
+            Err(errno) => Err(errno),
+        };
+        left = written.at(Stage::Args, || "write standard output")?;
     }
+    Ok(Audience::There)
+}
+
+/// [`write()`]; a reader that went away (`brisk list | head`) is no error.
+pub fn print(text: &str) -> Result<()> {
+    write(text).map(drop)
 }
 
 /// Writes lines for people. What is in them may be somebody else's (names of an image's files, words of its annotations),

@@ -1,10 +1,13 @@
 //! What standard output can show, and standard error.
 
-use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, stderr, stdout};
 use std::os::fd::AsFd;
 
-use brisk::error::{Context, Result, Stage};
+use brisk::cli::output;
+pub use brisk::cli::output::Audience;
+use brisk::error::Result;
 use brisk::sys::tty;
+use nix::errno::Errno;
 
 /// What may be written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,21 +94,10 @@ pub enum Tone {
     Alarm,
 }
 
-/// Whether anybody reads what is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    There,
-    Gone,
-}
-
-/// Writes to standard output, at once.
+/// Writes to standard output; nobody reads a terminal that has hung up, either.
 pub fn write(text: &str) -> Result<Audience> {
-    let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // EIO: of a terminal that has hung up.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe || error.raw_os_error() == Some(libc::EIO) => {
-            Ok(Audience::Gone)
-        }
-        result => result.map(|()| Audience::There).at(Stage::Args, || "write standard output"),
+    match output::write(text) {
+        Err(error) if error.root_errno() == Some(Errno::EIO) => Ok(Audience::Gone),
+        result => result,
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use brisk::cli::log::printable;
 use brisk::cli::output;
+use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::sys::destination::Destination;
 
@@ -144,6 +145,16 @@ impl NamedFile {
             NamedFile::File(destination, what) => destination.write(text.as_bytes()).at(Stage::Args, || what.clone()),
         }
     }
+}
+
+/// Whether a picture is what standard output is for. JSON that was asked for has no place there then.
+pub fn takes_stdout(file: &Path, format: Format) -> Result<bool> {
+    let takes = file == Path::new("-");
+    if takes && format == Format::Json {
+        return Err(Error::new(Stage::Args, "standard output cannot have both JSON and what - says")
+            .with_hint("name a file instead of -"));
+    }
+    Ok(takes)
 }
 
 /// Writes it as a whole: to standard output for `-`, into a fifo or to a terminal, else into a new file that takes the name from one

@@ -26,6 +26,7 @@ use look::MemoryLook;
 /// Shows it.
 pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
     let MemoryArgs { ids, format, filters, plain, svg } = args;
+    let only_picture = svg.as_deref().map_or(Ok(false), |file| svg::takes_stdout(file, *format))?;
     let found = Finder::new(global, ids)?.look_for_all(filters)?;
     let look = MemoryLook::at(found)?;
     if *format != Format::Json {
@@ -33,7 +34,7 @@ pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
     }
     if let Some(file) = svg {
         svg::write(file, &picture::draw(&look))?;
-        if file.as_os_str() == "-" {
+        if only_picture {
             return Ok(());
         }
     }

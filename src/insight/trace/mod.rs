@@ -8,13 +8,16 @@ mod picture;
 mod tables;
 mod timeline;
 
+use std::path::Path;
+
 use brisk::cli::args::TraceArgs;
 use brisk::cli::output;
 use brisk::cli::put::Format;
-use brisk::error::Result;
+use brisk::error::{Error, Result, Stage};
 use serde_json::json;
 
 use crate::looks::Looks;
+use crate::svg::NamedFile;
 use crate::{json, svg};
 
 use timeline::Timeline;
@@ -27,11 +30,12 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let TraceArgs { file, compare, format, plain, svg: picture, html } = args;
     let looks = Looks::of_stdout();
     let looks = if *plain { looks.plain() } else { looks };
+    let files = PictureFiles::find(picture.as_deref(), html.as_deref(), *format)?;
     let first = Timeline::read(file)?;
     let Some(other) = compare else {
         let sentence = first.sentence();
         let drawn = || picture::svg(&[("", &first)], &sentence);
-        if pictures(picture.as_deref(), html.as_deref(), drawn, || picture::page(&first))? == StdoutUse::Picture {
+        if files.write(drawn, || picture::page(&first))? == StdoutUse::Picture {
             return Ok(());
         }
         let mut value = first.json();
@@ -44,7 +48,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let names = [file, other].map(|path| path.to_string_lossy());
     let lines = [(&*names[0], &first), (&*names[1], &second)];
     let page = || picture::page_of_two(&lines, &steps);
-    if pictures(picture.as_deref(), html.as_deref(), || picture::svg(&lines, &sentence), page)? == StdoutUse::Picture {
+    if files.write(|| picture::svg(&lines, &sentence), page)? == StdoutUse::Picture {
         return Ok(());
     }
     let mut value = compare::json(&first, &second, &steps);
@@ -59,21 +63,37 @@ enum StdoutUse {
     Picture,
 }
 
-fn pictures(
-    svg_file: Option<&std::path::Path>,
-    html_file: Option<&std::path::Path>,
-    svg: impl Fn() -> String,
-    html: impl Fn() -> String,
-) -> Result<StdoutUse> {
-    let mut used = StdoutUse::Text;
-    for (file, text) in [(svg_file, &svg as &dyn Fn() -> String), (html_file, &html)] {
-        let Some(file) = file else { continue };
-        svg::write(file, &text())?;
-        if file.as_os_str() == "-" {
-            used = StdoutUse::Picture;
+/// The files of the pictures, looked up before anything is written.
+struct PictureFiles {
+    svg: Option<NamedFile>,
+    html: Option<NamedFile>,
+    stdout: StdoutUse,
+}
+
+impl PictureFiles {
+    fn find(svg: Option<&Path>, html: Option<&Path>, format: Format) -> Result<PictureFiles> {
+        let mut stdout = StdoutUse::Text;
+        for file in svg.iter().chain(&html) {
+            if svg::takes_stdout(file, format)? {
+                stdout = StdoutUse::Picture;
+            }
+        }
+        let find = |file: Option<&Path>| file.map(NamedFile::find).transpose();
+        let files = PictureFiles { svg: find(svg)?, html: find(html)?, stdout };
+        match &files {
+            PictureFiles { svg: Some(svg), html: Some(html), .. } if svg.is(html) => {
+                Err(Error::new(Stage::Args, "--svg and --html are one file"))
+            }
+            _ => Ok(files),
         }
     }
-    Ok(used)
+
+    fn write(&self, svg: impl Fn() -> String, html: impl Fn() -> String) -> Result<StdoutUse> {
+        for (file, text) in [(&self.svg, &svg as &dyn Fn() -> String), (&self.html, &html)] {
+            file.as_ref().map_or(Ok(()), |file| file.write(&text()))?;
+        }
+        Ok(self.stdout)
+    }
 }
 
 fn print(
