@@ -156,20 +156,22 @@ fn structs(file: &File) -> Vec<Struct> {
 /// In which structures each is, itself among them, at any depth.
 fn holders(files: &[File]) -> BTreeMap<String, BTreeSet<String>> {
     let all: Vec<Struct> = files.iter().flat_map(structs).collect();
-    let mut found = BTreeMap::new();
-    for Struct { name, .. } in &all {
-        let mut set = BTreeSet::from([name.clone()]);
-        loop {
-            let more = all.iter().filter(|other| other.types.iter().any(|part| set.contains(part)));
-            let more: Vec<String> = more.map(|other| other.name.clone()).filter(|name| !set.contains(name)).collect();
-            if more.is_empty() {
-                break;
-            }
-            set.extend(more);
+    let mut above: BTreeMap<&str, Vec<&str>> = all.iter().map(|known| (known.name.as_str(), vec![])).collect();
+    for known in &all {
+        for part in &known.types {
+            above.entry(part).and_modify(|holders| holders.push(&known.name));
         }
-        found.insert(name.clone(), set);
     }
-    found
+    let reach = |name: &str| {
+        let (mut set, mut next) = (BTreeSet::new(), vec![name]);
+        while let Some(name) = next.pop() {
+            if set.insert(name.to_owned()) {
+                next.extend(&above[name]);
+            }
+        }
+        set
+    };
+    all.iter().map(|known| (known.name.clone(), reach(&known.name))).collect()
 }
 
 /// A function, or a constant closure of a table.
@@ -252,9 +254,12 @@ impl Function {
         if !self.body.contains(field) && !self.signature.contains(field) {
             return false;
         }
+        if self.body.lines().any(|line| line.contains(field) && reads(line, field)) {
+            return true;
+        }
         let bound = |fields: &str| whole(fields, field) && !fields.contains(&format!("{field}: _"));
-        let all = format!("{}\n{}", self.signature, self.body);
-        patterns(&all, structure).any(bound) || self.body.lines().any(|line| reads(line, field))
+        let bound_in = |text: &str| text.contains(structure) && patterns(text, structure).any(bound);
+        bound_in(&self.body) || bound_in(&self.signature)
     }
 }
 
