@@ -155,7 +155,7 @@ fn given_capabilities(spec: &Spec) -> u64 {
     sets.bounding | sets.permitted | sets.effective | sets.ambient
 }
 
-/// A socket that has no name any more, and what leads to it: nothing is left of it whenever we end.
+/// A socket that has no name any more, and what leads to it: nothing is left of it whenever we end, but for a SIGKILL while this is done.
 fn meeting_place() -> Result<(UnixListener, OwnedFd)> {
     let within = std::env::temp_dir();
     let what = || format!("make a socket in {}", within.display());
