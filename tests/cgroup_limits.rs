@@ -291,6 +291,32 @@ fn shares_come_back_when_a_container_is_no_longer_idle() {
     assert_eq!(lines(idle, r#"{"cpu":{"quota":5000}}"#), ["cpu.cfs_quota_us=5000"]);
 }
 
+/// The kernel takes one of the two, and systemd has one property for both: what is asked for last holds.
+#[test]
+fn a_weight_ends_that_a_container_is_idle() {
+    let of = |current: &str, change: &str, layout: &Layout| {
+        let plan = update(&resources(current), &resources(change), layout, DeviceRules::Keep).unwrap();
+        let lines: Vec<String> = plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect();
+        let idle = plan.resources.cpu.and_then(|cpu| cpu.idle);
+        (lines.join(" "), idle, plan.resources.unified.contains_key("cpu.idle"), plan.warnings.join(" "))
+    };
+    let (busy, idle) = (r#"{"cpu":{"shares":512}}"#, r#"{"cpu":{"idle":1}}"#);
+    let (shares, both) = (r#"{"cpu":{"shares":300}}"#, r#"{"cpu":{"shares":300,"idle":1}}"#);
+    assert_eq!(of(idle, shares, &host("v1")), ("cpu.shares=300 cpu.idle=0".into(), Some(0), false, String::new()));
+    assert_eq!(of(busy, shares, &host("v1")), ("cpu.shares=300".into(), None, false, String::new()));
+    let warned = |found: (String, _, _, String)| {
+        assert!(found.3.contains("unable to apply both"), "{found:?}");
+        (found.0, found.1)
+    };
+    assert_eq!(warned(of(busy, both, &host("v1"))), ("cpu.shares=300 cpu.idle=1".into(), Some(1)));
+    assert_eq!(warned(of(idle, both, &host("v1"))), ("cpu.idle=1".into(), Some(1)));
+    let (unified, weight) = (r#"{"unified":{"cpu.idle":"1"}}"#, r#"{"unified":{"cpu.weight":"8"}}"#);
+    let found = of(unified, weight, &v2());
+    assert!(found.0.contains("cpu.idle=0") && found.0.contains("cpu.weight=8") && !found.2, "{found:?}");
+    let found = of("{}", r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#, &v2());
+    assert_eq!(warned(found).0, "cpu.weight=8 cpu.idle=1");
+}
+
 #[test]
 fn device_rules_and_weights_merge_by_number() {
     let current = resources(

@@ -131,6 +131,21 @@ fn cpu_idle_and_burst() {
 }
 
 #[test]
+fn a_weight_ends_that_a_container_is_idle() {
+    if brisk_only("runc: EINVAL without systemd") || lacks(&["cpu"]) {
+        return;
+    }
+    let container = Bundle::idle().resources("cpu", json!({ "shares": 100, "idle": 1 })).container();
+    container.up();
+    let file = host::cgroup_dir("cpu", &container.bundle.cgroup()).join("cpu.idle");
+    let idle = || fs::read_to_string(&file).unwrap().trim().to_owned();
+    assert_eq!(idle(), "1");
+    container.call(&["update", "--cpu-idle", "1", &container.id]).ok();
+    container.call(&["update", "--cpu-share", "200", &container.id]).ok();
+    assert_eq!(idle(), "0");
+}
+
+#[test]
 fn cpu_set() {
     check(&Case {
         resource: ("cpu", json!({ "cpus": "0", "mems": "0" })),

@@ -353,6 +353,27 @@ fn a_unit_that_was_killed_for_memory_goes() {
     container.assert_nothing_left();
 }
 
+/// systemd has one property for both, and the kernel refuses a weight while a cgroup is idle.
+#[test]
+fn a_container_is_idle_or_has_a_weight() {
+    if not_here() {
+        return;
+    }
+    let container =
+        up(bundle(&["/probe", "pause"]).set("/linux/resources", json!({ "cpu": { "shares": 100, "idle": 1 } })));
+    assert_eq!(file(&container, "cpu.idle"), "1");
+    let update = |flags: &[&str]| call(&container, &[&["update"], flags, &[&container.id]].concat()).ok();
+    for idle in ["1", "0", "1", "1"] {
+        update(&["--cpu-idle", idle]);
+        assert_eq!(file(&container, "cpu.idle"), idle);
+    }
+    let said = update(&["--cpu-share", "200", "--cpu-idle", "1"]).stderr();
+    assert!(said.contains("unable to apply both"), "{said}");
+    assert_eq!(file(&container, "cpu.idle"), "1");
+    update(&["--cpu-share", "1024"]);
+    assert_eq!((file(&container, "cpu.idle"), file(&container, "cpu.weight")), ("0".into(), "100".into()));
+}
+
 #[test]
 fn no_bus_daemon_is_needed() {
     if not_here() || skip_on(&["runc", "crun"], "they ask by the bus") {

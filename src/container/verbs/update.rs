@@ -9,6 +9,7 @@ use crate::container::options::{Global, Update};
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::Host;
 use crate::host::cgroup::Layout;
+use crate::plan::cgroup::idle::settled;
 use crate::plan::cgroup::rdt;
 use crate::plan::cgroup::rdt::RdtPlan;
 use crate::plan::cgroup::update;
@@ -317,7 +318,7 @@ fn set_unit(change: &Change, index: usize, done: &mut Vec<AppliedPart>, warn: &d
         warn(&format!("update {id}: this systemd has no {name}: the limit holds until it writes the cgroup again"));
     }
     // What systemd made of a property is not always what was asked: an OOMPolicy, a period without a quota.
-    change.cgroup.apply_again(&change.plan.writes)
+    change.cgroup.apply_again(&settled(&change.plan.writes))
 }
 
 /// The limits that one container had.

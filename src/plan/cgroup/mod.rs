@@ -5,7 +5,7 @@
 //! `options` and `collect` are how writes are gathered; `paths` names cgroups; `devices` are the rules of what may be opened and `bpf`
 //! the program that follows them; `cpu`, `io` and `memory` plan their controllers, `limits` all of them; `admission` refuses what the kernel
 //! would, before anything is made; `entry` says how a process gets in, `join` when in a start, and whose the cgroup is then; `rdt` plans
-//! resctrl, `update` the change of a container that runs and `transfer` that of two, and `tolerance` is what an ordinary user can do without.
+//! resctrl, `idle` knows what a weight is to an idle cgroup, `update` the change of a container that runs and `transfer` that of two, and `tolerance` is what an ordinary user can do without.
 
 mod write;
 
@@ -25,6 +25,7 @@ pub mod memory;
 
 pub mod admission;
 pub mod entry;
+pub mod idle;
 pub(super) mod join;
 pub mod rdt;
 pub mod transfer;

@@ -8,6 +8,7 @@ use crate::spec::resources::{Cpu, Memory, Resources};
 
 use crate::plan::cgroup::devices::{Devices, plan_devices};
 use crate::plan::cgroup::files::{self, Zero};
+use crate::plan::cgroup::idle;
 use crate::plan::cgroup::limits::plan_limits;
 use crate::plan::cgroup::options::Privilege;
 use crate::plan::cgroup::write::{Phase, UsageCheck, Write};
@@ -49,7 +50,20 @@ pub struct Replaced {
 /// Plans an update. `change` has only what is to change; `current` is what the container has.
 pub fn update(current: &Resources, change: &Resources, layout: &Layout, rules: DeviceRules) -> Result<UpdatePlan> {
     let mut resources = merge(current, change)?;
-    let mut limits = plan_limits(&written(current, &resources, change), layout, Phase::Update)?;
+    let mut asked = written(current, &resources, change);
+    if idle::ended(current, change) {
+        asked.cpu.get_or_insert_default().idle = Some(0);
+        resources.cpu.get_or_insert_default().idle = Some(0);
+        resources.unified.remove(files::CPU_IDLE.name);
+    }
+    let mut limits = plan_limits(&asked, layout, Phase::Update)?;
+    if let Some(warning) = idle::both(change) {
+        let (weights, others) = idle::split(limits.writes);
+        // One that becomes idle gets it for the sake of whoever takes it back.
+        let first = if idle::is_idle(current) { Vec::new() } else { weights };
+        limits.writes = first.into_iter().chain(others).collect();
+        limits.warnings.push(warning);
+    }
     let devices = match rules {
         DeviceRules::Replace(privilege) => {
             let replaced = replace_devices(current, change, layout, privilege)?;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Stage};
 
+use super::cgroup::idle::settled;
 use super::cgroup::update::UpdatePlan;
 use super::cgroup::{CgroupPlan, Version};
 use crate::dbus::value::Value;
@@ -158,7 +159,8 @@ pub fn scope(
     annotations: &BTreeMap<String, String>,
     cgroup: CgroupPlan,
 ) -> Result<(CgroupPlan, ScopePlan)> {
-    let cgroup = CgroupPlan { writes: properties::with_rounded_quota(cgroup.writes), ..cgroup };
+    let writes = properties::with_rounded_quota(cgroup.writes);
+    let cgroup = CgroupPlan { writes: settled(&writes), ..cgroup };
     let v1 = cgroup.dirs.iter().any(|dir| dir.version == Version::V1 && dir.controllers.iter().any(|c| c == "memory"));
     let io = if v1 { "BlockIOAccounting" } else { "IOAccounting" };
     let mut properties = vec![
