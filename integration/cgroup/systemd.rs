@@ -68,6 +68,26 @@ pub fn units() -> String {
     systemctl(&["list-units", "--all", "--plain", "--no-legend", "brisktest-*"])
 }
 
+/// systemd puts the process into a directory that is there; frozen, it would never say anything.
+#[test]
+fn a_frozen_directory_in_the_place_of_the_scope_is_refused() {
+    if not_here() || skip_on(&["crun"], "waits for ever") {
+        return;
+    }
+    let container = up(bundle(&["sleep", "1000"]));
+    let place = cgroup(&container);
+    call(&container, &["delete", "--force", &container.id]).ok();
+    host::wait_until(|| !place.exists());
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("cgroup.freeze"), "1").unwrap();
+    let dir = container.bundle.dir.to_str().unwrap();
+    let said = call(&container, &["create", "--bundle", dir, &container.id]).fails();
+    assert!(said.contains("container's cgroup unexpectedly frozen"), "{said}");
+    assert_eq!(systemctl(&["is-active", &unit(&container)]), "inactive");
+    fs::remove_dir(&place).unwrap();
+    call(&container, &["create", "--bundle", dir, &container.id]).ok();
+}
+
 #[test]
 fn the_whole_life() {
     if not_here() {

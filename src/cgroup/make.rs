@@ -14,7 +14,7 @@ use super::cpuset::{self, WasThere};
 use super::file::{forbidden, lookup, make_dir as make_dir_at, open_dir, remove_dir};
 use super::handle::Cgroup;
 use super::member::Member;
-use super::saved::{SavedDir, SavedScope};
+use super::saved::{Saved, SavedDir, SavedScope};
 
 /// Advice for a user who has no cgroup to write to.
 const DELEGATE: &str = "delegate a cgroup to this user: with a systemd user session use --systemd-cgroup, or start brisk by \
@@ -52,6 +52,11 @@ impl Cgroup {
             finish(self, plan)
         });
         done.map_err(|error| undo(made, error))
+    }
+
+    /// Refuses what is there already and frozen, before systemd puts a process into it: it would never say anything.
+    pub fn refuse_frozen(plan: &CgroupPlan) -> Result<()> {
+        Saved::planned(plan, None).dirs.into_iter().try_for_each(|dir| refuse_frozen(&Member::unopened(dir)))
     }
 
     /// Takes over the cgroup of a scope that was started with process `pid` in it: writes the limits, restricts the

@@ -243,6 +243,7 @@ impl<'a> Parent<'a> {
     // The connection is made after the clone: a parked child would hold it open.
     fn start_scope(&mut self) -> Result<()> {
         let plan = self.launch.plan.scope.as_ref().ok_or_else(|| sync_error("the plan has no scope"))?;
+        self.launch.plan.cgroup.as_ref().map_or(Ok(()), Cgroup::refuse_frozen)?;
         let mut manager = scope_manager(plan.unit.owner)?;
         let starting = manager.start_scope(plan, self.child()?.pid)?;
         self.scope = Some((manager, starting));

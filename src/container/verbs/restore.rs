@@ -231,6 +231,7 @@ impl Restoring<'_> {
     fn enter_cgroups(&mut self, pid: i32) -> Result<()> {
         match (&self.plan.cgroup, &self.plan.scope) {
             (Some(plan), Some(scope)) => {
+                Cgroup::refuse_frozen(plan)?;
                 let mut manager = scope_manager(scope.unit.owner)?;
                 let starting = manager.start_scope(scope, pid)?;
                 manager.wait_scope(starting)?;
