@@ -21,15 +21,15 @@ const ROUNDS: usize = 64;
 /// dead device would keep all others from being killed.
 const FREEZE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long whoever may be frozen again is thawed. Who has not ended then waits for something else.
-const LET_DIE_LIMIT: Duration = Duration::from_secs(2);
+/// How long processes that were killed are kept thawed. One that has not ended by then waits for something else.
+const THAWED_LIMIT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Sends `signal` to all processes, descendants' cgroups included, so that none forked meanwhile is left out.
     /// SIGKILL reaches a frozen container too: it ends up thawed.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         if signal == libc::SIGKILL && self.kill_at_once()? {
-            return self.let_die();
+            return self.kill_thawed();
         }
         let was_frozen = self.frozen()?;
         // Frozen processes neither fork nor end, so the list stays true while it is worked through. Without a
@@ -40,13 +40,13 @@ impl Cgroup {
             self.thaw()?;
         }
         outcome?;
-        if signal == libc::SIGKILL { self.let_die() } else { Ok(()) }
+        if signal == libc::SIGKILL { self.kill_thawed() } else { Ok(()) }
     }
 
-    /// Lets those end that were sent SIGKILL. A v1 freezer keeps them, and the first one of a pid namespace ends after all others: one
+    /// Kills all processes until they are gone, thawed: a v1 freezer keeps who was sent SIGKILL, and the first one of a pid namespace ends after all others: one
     /// that is not frozen may write to it again until it dies itself, so all are killed, and thawed until they are gone.
-    pub fn let_die(&self) -> Result<()> {
-        let end = Instant::now() + LET_DIE_LIMIT;
+    pub fn kill_thawed(&self) -> Result<()> {
+        let end = Instant::now() + THAWED_LIMIT;
         let mut delay = Duration::from_millis(1);
         while self.thaw_tree()? && !self.pids(Reach::Tree)?.is_empty() && Instant::now() < end {
             self.signal_all(libc::SIGKILL)?;

@@ -1,8 +1,56 @@
 //! What each file imports of the others, read from the source.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use super::File;
+use super::{File, fail};
+
+/// A file that no `mod` names is compiled by nobody, and what it says of tests or names would count all the same.
+#[test]
+fn every_file_is_a_module_of_something() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut files = Vec::new();
+    let mut dirs: Vec<PathBuf> = ["src", "tests", "integration"].map(|dir| root.join(dir)).into();
+    while let Some(dir) = dirs.pop() {
+        // A package of its own.
+        if dir.join("Cargo.toml").exists() {
+            continue;
+        }
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push((std::fs::read_to_string(&path).unwrap(), path));
+            }
+        }
+    }
+    // What each says: names after `mod`, and files by their path or as a part of it.
+    let said = files.iter().map(|(text, path)| {
+        let words = text.lines().filter_map(|line| {
+            let module = line.trim().strip_suffix(';').and_then(|line| line.rsplit_once("mod ")).map(|(_, name)| name);
+            module.or_else(|| line.rsplit('"').nth(1).filter(|name| name.ends_with(".rs")))
+        });
+        (path, words.collect::<BTreeSet<_>>())
+    });
+    let said: Vec<_> = said.collect();
+    let mut found = Vec::new();
+    for (_, path) in &files {
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let module = if stem == "mod" { folder.file_name().unwrap().to_str().unwrap() } else { stem };
+        let declared = said.iter().filter(|(other, _)| *other != path).any(|(other, words)| {
+            let by_path = |word: &&str| path.ends_with(word.trim_start_matches("../"));
+            folder.starts_with(other.parent().unwrap()) && words.contains(module) || words.iter().any(by_path)
+        });
+        if !declared && !manifest.contains(&format!("\"{name}\"")) {
+            found.push(format!("{name}: nothing says `mod {module};`"));
+        }
+    }
+    fail(&found);
+}
 
 /// What each file imports of the others, both as paths of modules. A `pub use` of a folder's own file is a name that the
 /// folder gives it, and no import.

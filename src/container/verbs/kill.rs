@@ -55,7 +55,7 @@ fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
     }
     match cgroup.filter(|_| signal == libc::SIGKILL) {
         // The container may be frozen, or have frozen some of its processes itself.
-        Some(cgroup) => cgroup.let_die(),
+        Some(cgroup) => cgroup.kill_thawed(),
         None => Ok(()),
     }
 }

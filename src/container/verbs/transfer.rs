@@ -13,7 +13,7 @@ use crate::plan::cgroup::transfer::{Amounts, CpuGrain, LimitHolder, Share, trans
 use crate::plan::cgroup::update::merge;
 use crate::spec::resources::Resources;
 use crate::state::{Lock, ProcessId};
-use crate::sys::poll;
+use crate::sys::{interrupt, poll};
 
 /// What both have after a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -122,8 +122,12 @@ pub fn move_limits(global: &Global, args: &Transfer) -> Result<Vec<TransferRow>>
     }
     let (mut rows, mut moved) = (Vec::new(), Amounts::default());
     let mut known = None;
+    if steps > 1 {
+        // Between two steps, and from the first on: what was done so far is told.
+        interrupt::listen();
+    }
     for step in 1..=steps {
-        let failed = |error| told(error, args, moved, step - 1, steps);
+        let failed = |error| told(error, global, args, moved, step - 1, steps);
         let both = wait(step, *interval).and_then(|()| Both::locked(global, args)).map_err(failed)?;
         both.check_known(args, *known.get_or_insert(both.firsts()), step - 1, steps)?;
         let TransferredStep { part, before, after } = one_step(global, both, args, step, steps).map_err(failed)?;
@@ -141,13 +145,13 @@ struct TransferredStep {
     after: TransferRow,
 }
 
+/// Between two steps; without an interval whoever asks us to end is heard all the same.
 fn wait(step: u32, interval: Option<Duration>) -> Result<()> {
-    match interval.filter(|_| step > 1) {
-        Some(interval) => {
-            poll::any(&mut [], poll::within(interval)).map(drop).at(Stage::Cgroup, || "wait for the next step")
-        }
-        None => Ok(()),
+    if step == 1 {
+        return Ok(());
     }
+    let until = poll::within(interval.unwrap_or_default());
+    poll::any(&mut [], until).map(drop).at(Stage::Cgroup, || "wait for the next step")
 }
 
 /// One step, by what both have now: others may have moved something meanwhile.
@@ -179,13 +183,15 @@ fn foretell(global: &Global, args: &Transfer, steps: u32) -> Result<Vec<Transfer
 }
 
 /// An error of a step, with what was done before it.
-fn told(error: Error, args: &Transfer, before: Amounts, done: u32, steps: u32) -> Error {
+fn told(error: Error, global: &Global, args: &Transfer, before: Amounts, done: u32, steps: u32) -> Error {
     if before == Amounts::default() && done > 0 {
         return error.with_hint(format!("{done} of {steps} steps were done, which moved nothing"));
     }
     if done > 0 {
-        let back = format!("brisk update --move {before} {} {}", args.to, args.from);
-        return error.with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back"));
+        let root = global.root.is_given().then(|| format!("--root {} ", global.root.path().display()));
+        let back = format!("brisk {}update --move {before} {} {}", root.unwrap_or_default(), args.to, args.from);
+        let stay = "steps were done, and stay";
+        return error.with_hint(format!("{done} of {steps} {stay}; {back} takes them back, while both run"));
     }
     error
 }
