@@ -488,22 +488,29 @@ fn a_daemon_of_a_hook_outlives_the_run_that_hangs_in_the_next_one() {
     if skip_on(&["crun", "runc"], "their hooks go on") {
         return;
     }
-    let daemon = "exec >&- 2>&-; export OUT; mkfifo $OUT.in; setsid sh -c 'echo $$ > $OUT; read word < $OUT.in; echo $word > $OUT' &";
-    let hang = "until [ -s $OUT ]; do :; done; exec sleep 1000000";
-    let container = Bundle::idle().sh_hook("createRuntime", daemon).sh_hook("createRuntime", hang).container();
-    let dir = &container.bundle.dir;
-    let run = hung(&container, &["run", "--bundle", dir.to_str().unwrap(), &container.id]);
-    let said = || container.bundle.hook_output();
-    host::wait_until(|| said().ends_with('\n'));
-    let stat = format!("/proc/{}/stat", said().trim());
-    let parent = || fs::read_to_string(&stat).unwrap().split(' ').nth(3).map(str::to_owned);
-    host::wait_until(|| parent() == Some(run.pid().to_string()));
-    container.delete_force().ok();
-    run.wait();
-    // Nobody reads from it who was killed.
-    let open = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(dir.join("hook.out.in"));
-    host::wait_until(|| open().is_ok_and(|mut word| word.write_all(b"alive\n").is_ok()));
-    host::wait_until(|| said() == "alive\n");
+    let wait = "echo $$ > $OUT; read word < $OUT.in; echo $word > $OUT";
+    let shell = format!("setsid sh -c '{wait}' &");
+    // A copy of who was started, as most daemons are.
+    let copy = r#"perl -e 'use POSIX; exit if fork; POSIX::setsid(); sub say { open O, ">", $ENV{OUT}; print O "@_\n"; close O }
+        say $$; open I, "<", "$ENV{OUT}.in"; $_ = <I>; chomp; say $_'"#;
+    for daemon in [shell.as_str(), copy] {
+        let daemon = format!("exec >&- 2>&-; export OUT; mkfifo $OUT.in; {daemon}");
+        let hang = "until [ -s $OUT ]; do :; done; exec sleep 1000000";
+        let container = Bundle::idle().sh_hook("createRuntime", &daemon).sh_hook("createRuntime", hang).container();
+        let dir = &container.bundle.dir;
+        let run = hung(&container, &["run", "--bundle", dir.to_str().unwrap(), &container.id]);
+        let said = || container.bundle.hook_output();
+        host::wait_until(|| said().ends_with('\n'));
+        let stat = format!("/proc/{}/stat", said().trim());
+        let parent = || fs::read_to_string(&stat).unwrap().split(' ').nth(3).map(str::to_owned);
+        host::wait_until(|| parent() == Some(run.pid().to_string()));
+        container.delete_force().ok();
+        run.wait();
+        // Nobody reads from it who was killed.
+        let open = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(dir.join("hook.out.in"));
+        host::wait_until(|| open().is_ok_and(|mut word| word.write_all(b"alive\n").is_ok()));
+        host::wait_until(|| said() == "alive\n");
+    }
 }
 
 #[test]

@@ -86,6 +86,21 @@ fn a_frozen_directory_in_the_place_of_the_scope_is_refused() {
     assert_eq!(systemctl(&["is-active", &unit(&container)]), "inactive");
     fs::remove_dir(&place).unwrap();
     call(&container, &["create", "--bundle", dir, &container.id]).ok();
+    if !host::is_root() {
+        return;
+    }
+    // The slice as well, which is not systemd's yet.
+    let slice = format!("frozen{}.slice", std::process::id());
+    let place = Path::new("/sys/fs/cgroup").join(&slice);
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("cgroup.freeze"), "1").unwrap();
+    let bundle = bundle(&["sleep", "1000"]);
+    let path = format!("{slice}:brisktest:{}", bundle.id);
+    let inside = bundle.set("/linux/cgroupsPath", json!(path)).container();
+    let dir = inside.bundle.dir.to_str().unwrap();
+    let said = call(&inside, &["create", "--bundle", dir, &inside.id]).fails();
+    assert!(said.contains(&format!("container's cgroup unexpectedly frozen: {}", place.display())), "{said}");
+    fs::remove_dir(&place).unwrap();
 }
 
 #[test]

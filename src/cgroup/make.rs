@@ -54,9 +54,13 @@ impl Cgroup {
         done.map_err(|error| undo(made, error))
     }
 
-    /// Refuses what is there already and frozen, before systemd puts a process into it: it would never say anything.
+    /// Refuses cgroups that are there already and frozen, or would be made in one that is, before systemd puts a process into them,
+    /// which would stop there.
     pub fn refuse_frozen(plan: &CgroupPlan) -> Result<()> {
-        Saved::planned(plan, None).dirs.into_iter().try_for_each(|dir| refuse_frozen(&Member::unopened(dir)))
+        Saved::planned(plan, None).dirs.into_iter().try_for_each(|mut dir| {
+            while dir.path != dir.mount_point && !dir.path.exists() && dir.path.pop() {}
+            refuse_frozen(&Member::unopened(dir))
+        })
     }
 
     /// Takes over the cgroup of a scope that was started with process `pid` in it: writes the limits, restricts the

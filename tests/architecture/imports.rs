@@ -30,7 +30,8 @@ fn every_file_is_a_module_of_something() {
     let said = files.iter().map(|(text, path)| {
         let words = text.lines().filter_map(|line| {
             let module = line.trim().strip_suffix(';').and_then(|line| line.rsplit_once("mod ")).map(|(_, name)| name);
-            module.or_else(|| line.rsplit('"').nth(1).filter(|name| name.ends_with(".rs")))
+            let named = line.contains("path = \"") || line.contains("include!(\"");
+            module.or_else(|| line.rsplit('"').nth(1).filter(|_| named))
         });
         (path, words.collect::<BTreeSet<_>>())
     });
@@ -38,12 +39,19 @@ fn every_file_is_a_module_of_something() {
     let mut found = Vec::new();
     for (_, path) in &files {
         let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-        let folder = path.parent().unwrap();
         let stem = path.file_stem().unwrap().to_str().unwrap();
-        let module = if stem == "mod" { folder.file_name().unwrap().to_str().unwrap() } else { stem };
+        // The folder that has it as a module, and its name there.
+        let module = if stem == "mod" { path.parent().unwrap() } else { &path.with_extension("") };
+        let (folder, module) = (module.parent().unwrap(), module.file_name().unwrap().to_str().unwrap());
+        let parents =
+            [folder.join("mod.rs"), folder.join("main.rs"), folder.join("lib.rs"), folder.with_extension("rs")];
         let declared = said.iter().filter(|(other, _)| *other != path).any(|(other, words)| {
-            let by_path = |word: &&str| path.ends_with(word.trim_start_matches("../"));
-            folder.starts_with(other.parent().unwrap()) && words.contains(module) || words.iter().any(by_path)
+            let by_path = |word: &&str| {
+                let up = word.matches("../").count() + 1;
+                let from = other.ancestors().nth(up).unwrap();
+                from.join(word.trim_start_matches("../")) == *path
+            };
+            parents.contains(other) && words.contains(module) || words.iter().any(by_path)
         });
         if !declared && !manifest.contains(&format!("\"{name}\"")) {
             found.push(format!("{name}: nothing says `mod {module};`"));
