@@ -43,8 +43,8 @@ impl Cgroup {
         if signal == libc::SIGKILL { self.kill_thawed() } else { Ok(()) }
     }
 
-    /// Kills all processes until they are gone, thawed: a v1 freezer keeps who was sent SIGKILL, and the first one of a pid namespace ends after all others: one
-    /// that is not frozen may write to it again until it dies itself, so all are killed, and thawed until they are gone.
+    /// Kills all processes, thawed, until they are gone: a v1 freezer keeps who was sent SIGKILL, and the first one of a pid namespace
+    /// ends after all others. One that is not frozen may write to the freezer again until it dies itself.
     pub fn kill_thawed(&self) -> Result<()> {
         let end = Instant::now() + THAWED_LIMIT;
         let mut delay = Duration::from_millis(1);

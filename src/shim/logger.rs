@@ -65,7 +65,7 @@ impl Logger {
             spawn(&mut command, [stdout.as_fd(), stderr.as_fd(), ready_end.as_fd()]).map_err(Fault::doing(FAILED))?;
         let logger = Logger { pid, ended: reaper::know(pid) };
         drop((stdout, stderr, ready_end));
-        os::set_nonblocking(&ready)?;
+        os::set_nonblocking(ready.as_fd())?;
         let count = loop {
             match os::read(ready.as_fd(), &mut [0]) {
                 Err(Errno::EAGAIN) => reactor::ready(ready.as_fd(), IN).await?,

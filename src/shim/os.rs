@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use brisk::sys::clone::fork;
-pub use brisk::sys::descriptor::{close_range, dup_onto, set_cloexec};
+pub use brisk::sys::descriptor::{close_range, dup_onto, set_cloexec, set_nonblocking};
 pub use brisk::sys::fs::{chdir, lock, memfd, read, rewind, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
@@ -104,12 +104,6 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
 /// A path for what a descriptor is of, for calls that take none.
 pub fn number_as_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
-}
-
-/// Makes reads and writes return at once.
-pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-    Ok(())
 }
 
 /// A memory file that holds `text`, to be read from its start.

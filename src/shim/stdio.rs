@@ -92,7 +92,7 @@ impl Paths {
         let (stderr, stderr_end) = output(&self.stderr)?;
         let (stdin_end, stdin) = output(&self.stdin)?;
         for ours in [&stdin, &stdout, &stderr].into_iter().flatten() {
-            os::set_nonblocking(ours)?;
+            os::set_nonblocking(ours.as_fd())?;
         }
         let streams = CommandStreams { stdin: stdin_end, stdout: stdout_end, stderr: stderr_end };
         Ok((Prepared::Pipes { stdin, stdout, stderr }, streams))
@@ -304,13 +304,13 @@ impl Attached {
     }
 
     async fn copy_terminal(&mut self, master: OwnedFd, paths: &Paths, place: Place<'_>) -> Answer<()> {
-        os::set_nonblocking(&master)?;
+        os::set_nonblocking(master.as_fd())?;
         let input = master.try_clone()?;
         self.terminal = Some(master.try_clone()?);
         let to = match scheme(&paths.stdout) {
             ("binary" | "binary-v2", _) => {
                 let (logger, stdout, _stderr) = Logger::start(&paths.stdout, place).await?;
-                os::set_nonblocking(&stdout)?;
+                os::set_nonblocking(stdout.as_fd())?;
                 self.logger = Some(logger);
                 Output::plain(stdout)
             }

@@ -12,7 +12,7 @@ use super::{CONFIG, FIFO, LOOK_AGAIN, NOTIFY, RECORD, Record, StateRoot, UNREADY
 use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::spec;
 use crate::sys::fs::{self, RegularFile};
-use crate::sys::{dir, poll};
+use crate::sys::{self, dir, poll};
 
 const TEMPORARY: &CStr = c".new";
 /// Where `restore` mounts the root for CRIU; here to be removed after one that was cut short.
@@ -348,10 +348,7 @@ impl Dir {
         let again = open(self.fd(), c".").at(Stage::State, what)?;
         let emptied = dir::each_typed(again.as_fd(), &mut |name, kind| match kind {
             libc::DT_DIR => Ok(()),
-            _ => match fs::unlink(self.fd(), name, 0) {
-                Err(Errno::ENOENT) => Ok(()),
-                removed => removed,
-            },
+            _ => self.try_unlink(name).map(drop),
         });
         emptied.at(Stage::State, || "remove the files of the state directory")?;
         match fs::unlink(self.fd(), CRIU_ROOT, libc::AT_REMOVEDIR) {
@@ -371,9 +368,13 @@ impl Dir {
     }
 
     fn unlink(&self, name: &CStr) -> Result<Was> {
+        self.try_unlink(name).at(Stage::State, || format!("remove {}", name.to_string_lossy()))
+    }
+
+    fn try_unlink(&self, name: &CStr) -> sys::Result<Was> {
         match fs::unlink(self.fd(), name, 0) {
             Err(Errno::ENOENT) => Ok(Was::Missing),
-            result => result.map(|()| Was::There).at(Stage::State, || format!("remove {}", name.to_string_lossy())),
+            removed => removed.map(|()| Was::There),
         }
     }
 }

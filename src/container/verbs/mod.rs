@@ -1,5 +1,5 @@
-//! What can be done to a container: a file for each command, and in it a function of that name, which takes the command's options
-//! apart. Runs in the parent.
+//! What can be done to a container: a file for each command, and in it a function that takes the command's options apart. Runs in the
+//! parent.
 //!
 //! The modules: of its life `create`, `start`, `run`, `restart`, `kill`, `delete` and `wait`; inside of it `exec` and `mounts`; to look at it
 //! `view` (`state` and `list`), `ps` and `events`; to change it `freeze` (`pause` and `resume`), `update` and `transfer`

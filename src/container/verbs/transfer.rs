@@ -190,8 +190,8 @@ fn told(error: Error, global: &Global, args: &Transfer, before: Amounts, done: u
     if done > 0 {
         let root = global.root.is_given().then(|| format!("--root {} ", global.root.path().display()));
         let back = format!("brisk {}update --move {before} {} {}", root.unwrap_or_default(), args.to, args.from);
-        let stay = "steps were done, and stay";
-        return error.with_hint(format!("{done} of {steps} {stay}; {back} takes them back, while both run"));
+        return error
+            .with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back, while both run"));
     }
     error
 }
