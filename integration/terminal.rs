@@ -1,15 +1,15 @@
 //! Terminals: the console socket, sizes, /dev/console.
 
-use std::io::{IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 
 use crate::common::process::{Output, wait_readable};
 use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
 use crate::prepared::pools;
+use crate::spec::annotations::receive_file;
 
 /// Listens where `--console-socket` will point.
 struct ConsoleSocket {
@@ -32,25 +32,8 @@ impl ConsoleSocket {
     }
 
     /// Receives the master side of the terminal.
-    #[allow(unsafe_code, reason = "nix hands received descriptors out as numbers")]
     fn receive(&self) -> std::fs::File {
-        assert!(wait_readable(self.listener.as_fd(), time_limit()), "nobody connects to the console socket");
-        let (stream, _): (UnixStream, _) = self.listener.accept().unwrap();
-        assert!(wait_readable(stream.as_fd(), time_limit()), "nothing is sent");
-        let mut buffer = [0u8; 4096];
-        let mut iov = [IoSliceMut::new(&mut buffer)];
-        let mut space = nix::cmsg_space!([i32; 4]);
-        let message = recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
-        let mut fds = vec![];
-        for control in message.cmsgs().unwrap() {
-            if let ControlMessageOwned::ScmRights(received) = control {
-                fds.extend(received);
-            }
-        }
-        assert_eq!(fds.len(), 1, "one descriptor is sent");
-        // SAFETY: the kernel just gave us this descriptor.
-        let fd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-        std::fs::File::from(fd)
+        receive_file(&self.listener).1
     }
 }
 

@@ -75,6 +75,8 @@ sync_points! {
     Overlay = 9, "overlay";
     /// The container's process has taken its second block; no answer, unless limits are to be set.
     Taken = 10, "taken";
+    /// The kernel kills it when the runtime dies, which is there; no answer.
+    Bound = 11, "bound to the runtime";
 }
 
 /// The descriptors of a template's process while it waits, which are all that it has: the socket from which it takes its

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -221,4 +221,26 @@ pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
     let fd = i32::try_from(fd).unwrap();
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The next call that waits for the listener of a seccomp filter (seccomp_unotify(2)): its id, and who makes it.
+#[allow(unsafe_code, reason = "nix has no seccomp_unotify")]
+pub fn waiting_call(listener: &File) -> (u64, i32) {
+    assert!(wait_readable(listener.as_fd(), super::time_limit()), "no call is notified of");
+    // SAFETY: plain integers, for which the kernel wants zeros.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: it has the kernel's layout, and is writable.
+    let got = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
+    nix::errno::Errno::result(got).unwrap();
+    (call.id, i32::try_from(call.pid).unwrap())
+}
+
+/// Lets a call be made that waits.
+#[allow(unsafe_code, reason = "nix has no seccomp_unotify")]
+pub fn let_pass(listener: &File, id: u64) {
+    let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap();
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    // SAFETY: it has the kernel's layout.
+    let got = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    nix::errno::Errno::result(got).unwrap();
 }

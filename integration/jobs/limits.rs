@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{ONLY, conforms, job};
 use crate::common::process::{pidfd_open, wait_readable};
 use crate::common::{Bundle, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
-use crate::spec::annotations::receive;
+use crate::spec::annotations::{receive, receive_file};
 
 #[test]
 fn a_program_that_takes_too_long() {
@@ -218,6 +218,45 @@ fn nothing_outlives_who_wanted_it_on_the_way_to_its_program() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
         drop(running.wait());
         assert!(wait_readable(program.as_fd(), time_limit()), "uid {user}");
+        container.delete_force().ok();
+        host::wait_until(|| container.leftovers().is_empty());
+    }
+}
+
+/// Nor between the change of ids, which takes the signal back (prctl(2)), and the call that asks for it again: there the
+/// program's own filter holds it until brisk is gone.
+#[test]
+fn nothing_outlives_who_died_before_it_was_asked_for() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for verb in ["run", "exec"] {
+        let bundle = Bundle::idle().set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+        let path = bundle.dir.join("agent.sock");
+        let agent = UnixListener::bind(&path).unwrap();
+        let death_signal = json!([{ "index": 0, "value": libc::PR_SET_PDEATHSIG, "op": "SCMP_CMP_EQ" }]);
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+            "syscalls": [{ "names": ["prctl"], "action": "SCMP_ACT_NOTIFY", "args": death_signal }],
+        });
+        let container = bundle.set("/linux/seccomp", profile).container();
+        container.bundle.write();
+        let dir = container.bundle.dir.to_str().unwrap().to_owned();
+        let command = if verb == "run" {
+            container.command(&["run", "--die-with-parent", "--bundle", &dir, &container.id])
+        } else {
+            container.up();
+            drop(receive_file(&agent));
+            container.command(&["exec", "--die-with-parent", &container.id, "/bin/sh", "-c", "exec sleep 1000"])
+        };
+        let running = process::start(command, Stdio::null());
+        let (_, listener) = receive_file(&agent);
+        let (call, pid) = process::waiting_call(&listener);
+        let program = pidfd_open(pid).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+        drop(running.wait());
+        process::let_pass(&listener, call);
+        assert!(wait_readable(program.as_fd(), time_limit()), "{verb}");
         container.delete_force().ok();
         host::wait_until(|| container.leftovers().is_empty());
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -52,21 +52,27 @@ fn hooks_write_to_files() {
 
 /// The payload that came, and what /proc says of the descriptor that came with it.
 pub fn receive(listener: &UnixListener) -> (String, String) {
+    let (text, file) = receive_file(listener);
+    (text, fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap())
+}
+
+/// The payload that came, and the descriptor that came with it.
+#[allow(unsafe_code, reason = "nix hands received descriptors out as numbers")]
+pub fn receive_file(listener: &UnixListener) -> (String, fs::File) {
     assert!(wait_readable(listener.as_fd(), time_limit()), "nobody connects");
     let (stream, _) = listener.accept().unwrap();
+    assert!(wait_readable(stream.as_fd(), time_limit()), "nothing is sent");
     let mut text = [0; 4096];
-    let mut space = nix::cmsg_space!([i32; 2]);
+    let mut space = nix::cmsg_space!([i32; 4]);
     let mut iov = [IoSliceMut::new(&mut text)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
     let len = message.bytes;
-    let fd = message.cmsgs().unwrap().find_map(|control| match control {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
-    let fd = fd.expect("no descriptor was sent");
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
-    nix::unistd::close(fd).unwrap();
-    (String::from_utf8_lossy(&text[..len]).into_owned(), info)
+    let rights = |control| if let ControlMessageOwned::ScmRights(fds) = control { fds } else { Vec::new() };
+    let fds: Vec<i32> = message.cmsgs().unwrap().flat_map(rights).collect();
+    assert_eq!(fds.len(), 1, "one descriptor is sent");
+    // SAFETY: the kernel just gave us this descriptor.
+    let file = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    (String::from_utf8_lossy(&text[..len]).into_owned(), file.into())
 }
 
 #[test]

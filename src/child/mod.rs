@@ -250,6 +250,10 @@ impl<'a> Child<'a> {
             // user has taken the signal back (prctl(2)), and with a filter whose listener we hold, too, we might wait for ever.
             let dies = self.inherited.plan.last.contains(&LastOp::DieWithRuntime);
             process::set_parent_death_signal(if dies { libc::SIGKILL } else { 0 })?;
+            if dies {
+                // To nobody, where it has died before that.
+                wire::send(self.inherited.wire.as_fd(), &Message::Sync(SyncPoint::Bound, 0))?;
+            }
             signal::set_default_but(self.inherited.plan.ignored_signals, self.on_signal())?;
             signal::unblock()?;
         }

@@ -282,7 +282,12 @@ impl<'a> Builder<'a> {
                 self.must(index, libc::SYS_sched_setattr, &[0, attr, 0]);
             }
             LastOp::NoNewPrivileges => self.prctl(index, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
-            LastOp::DieWithRuntime => self.prctl(index, libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0),
+            LastOp::DieWithRuntime => {
+                self.prctl(index, libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0);
+                // To nobody, where the runtime has died before that: EPIPE.
+                let record = self.table.bytes(&wire::encode(&Message::Sync(SyncPoint::Bound, 0)));
+                self.send(index, record);
+            }
             LastOp::KeepCaps => self.prctl(index, libc::PR_SET_KEEPCAPS, 1, 0),
             LastOp::DropBounding(mask) => {
                 for cap in bits(*mask) {

@@ -1,5 +1,6 @@
 //! Walks the parent's steps, one after the other, and answers the child meanwhile.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -42,7 +43,7 @@ pub(super) struct Parent<'a> {
     pub(super) overlay: Option<OwnedFd>,
     pub(super) listener_fd: Option<i32>,
     /// What the launched process said before its launcher did.
-    pub(super) early: Option<Message>,
+    pub(super) early: VecDeque<Message>,
     /// What followed the last fault.
     pub(super) said: String,
     pub(super) reaped: Option<Exit>,
@@ -77,7 +78,7 @@ impl<'a> Parent<'a> {
             rdt: None,
             overlay: None,
             listener_fd: None,
-            early: None,
+            early: VecDeque::new(),
             said: String::new(),
             reaped: None,
             due,

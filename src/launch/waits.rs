@@ -73,7 +73,7 @@ impl Parent<'_> {
 
     /// The child's next message; what came before its launcher's goes first.
     fn receive(&mut self, what: &str) -> Result<Option<Message>> {
-        match self.early.take() {
+        match self.early.pop_front() {
             Some(message) => Ok(Some(message)),
             None => self.next_message(what),
         }
@@ -146,11 +146,11 @@ impl Parent<'_> {
         let pid = loop {
             match self.next_message("wait for the launcher")? {
                 Some(Message::Sync(SyncPoint::Launched, pid)) => break pid,
-                // The launched process may be quicker than its launcher; it says one thing and waits.
-                Some(message) if self.early.is_none() => self.early = Some(message),
+                // The launched process may be quicker than its launcher; it says that it is bound to us, and one thing more.
+                Some(message) if self.early.len() < 2 => self.early.push_back(message),
                 Some(_) => return Err(sync_error("the child goes on before its launcher has ended")),
                 None => {
-                    return Err(match self.early.take() {
+                    return Err(match self.early.pop_back() {
                         Some(Message::Fault(fault)) => self.fault(&fault),
                         _ => sync_error("the launcher ended early"),
                     });

@@ -191,18 +191,19 @@ pub fn set_parent_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as u64, 0).map(drop)
 }
 
+/// The kernel kills this process when its parent dies; ESRCH where that has died before.
+pub fn die_with(parent: i32) -> Result<()> {
+    set_parent_death_signal(libc::SIGKILL)?;
+    if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
 /// Has the command killed when this process dies, however it dies. (A program with raised privileges loses that at
 /// its execve.)
 pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process::Command {
     use std::os::unix::process::CommandExt;
     let parent = getpid();
-    let prepare = move || {
-        set_parent_death_signal(libc::SIGKILL)?;
-        // The parent may have died before.
-        if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
-    };
-    // SAFETY: `prepare` makes two system calls, and neither allocates nor takes a lock.
-    unsafe { command.pre_exec(prepare) }
+    // SAFETY: two system calls, and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(move || die_with(parent).map_err(Into::into)) }
 }
 
 /// Starts a program. No signal is blocked in it: std hands on the mask, and those that we have blocked are for us to read.

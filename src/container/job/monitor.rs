@@ -53,12 +53,7 @@ impl Monitor {
 
     /// Until it stands alone it ends with the command.
     pub fn die_with_command(&self) -> Result<()> {
-        process::set_parent_death_signal(libc::SIGKILL).at(Stage::Process, || "die with the command")?;
-        // The command may have died before.
-        if process::getppid() != self.parent {
-            return Err(Error::errno(Stage::Process, "find the command that was called", Errno::ESRCH));
-        }
-        Ok(())
+        process::die_with(self.parent).at(Stage::Process, || "die with the command")
     }
 
     /// [`Monitor::die_with_command`], but it hears of it and does what it has to do first. It has taken the signals.

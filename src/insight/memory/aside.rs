@@ -28,10 +28,11 @@ pub enum Aside {
 pub fn aside(by: Instant, most: usize, work: impl FnOnce() -> Vec<u8>) -> Result<Aside> {
     let what = || "work in a process of its own";
     let (from, to) = descriptor::pipe().at(Stage::Process, what)?;
+    let parent = process::getpid();
     let Some(pid) = clone::fork().at(Stage::Process, what)? else {
         drop(from);
         // Without it an interrupted command would leave it where it waits.
-        let alone = process::set_parent_death_signal(libc::SIGKILL);
+        let alone = process::die_with(parent);
         let status = alone.and_then(|()| fs::write_all(to.as_fd(), &work()));
         process::exit(status.is_err().into());
     };

@@ -480,14 +480,20 @@ pub(super) fn oom_score_adj(process: Option<&Process>) -> Option<Step> {
 
 /// The end of the set-up, with what the parent has left to do for a child that waits. Where that is nothing, the child
 /// finds its answer when it gets there, and neither waits for the other.
-pub(super) fn ready(mut left: Vec<Step>, hold: Hold) -> Vec<Step> {
+pub(super) fn ready(mut left: Vec<Step>, hold: Hold, orphan: Orphan) -> Vec<Step> {
     // Last: from here on its time counts.
     left.extend((hold == Hold::Yes).then_some(Step::TakeCharge));
     let (ask, answer) = (Step::Await(SyncPoint::Ready), Step::Answer(SyncPoint::Ready));
-    if left.is_empty() {
-        return vec![answer, ask];
+    let steps = if left.is_empty() { vec![answer, ask] } else { [vec![ask], left, vec![answer]].concat() };
+    [steps, bound(orphan)].concat()
+}
+
+/// A process that is to be killed with us says that it will be: had we died before, it would find nobody to say it to.
+pub(super) fn bound(orphan: Orphan) -> Vec<Step> {
+    match orphan {
+        Orphan::LivesOn => Vec::new(),
+        Orphan::Dies => vec![Step::Await(SyncPoint::Bound)],
     }
-    [vec![ask], left, vec![answer]].concat()
 }
 
 /// A mask of CPUs, if one was asked for.

@@ -209,7 +209,7 @@ impl LastOp {
             LastOp::Seccomp(filter) => {
                 at(Stage::Seccomp, format!("load the seccomp filter ({} instructions)", filter.len)).no_deed()
             }
-            LastOp::DieWithRuntime => process("be killed when the runtime dies").no_deed(),
+            LastOp::DieWithRuntime => process("be killed when the runtime dies, and tell it").no_deed(),
             LastOp::KeepCaps => process("keep capabilities over the change of user").no_deed(),
             LastOp::DropBounding(mask) => process(format!("drop from the bounding set: {}", cap_list(*mask))).no_deed(),
             LastOp::Ids(ids) => process(format!("become uid {}, gid {}", ids.uid, ids.gid)).no_deed(),

@@ -168,11 +168,12 @@ fn ready(input: &Input<'_>, draft: &Draft, steps: &mut Vec<Step>) -> Result<()> 
     if let Some(process) = input.spec.process.as_ref().filter(|_| limited) {
         left.extend(process::limits_by_parent(process)?);
     }
-    steps.extend(process::ready(left, input.options.hold));
+    steps.extend(process::ready(left, input.options.hold, input.options.orphan));
     steps.extend(process::listener(&draft.last, input.spec, || {
         hooks::state(input.spec, &input.options.id, &input.options.bundle, Status::Creating)
     }));
     steps.push(Step::Publish);
+    steps.extend(process::bound(input.options.orphan));
     steps.push(match input.options.start {
         ProgramStart::OnSignal | ProgramStart::Brought => Step::Await(SyncPoint::Parked),
         ProgramStart::Now(_) => Step::AwaitExec,

@@ -124,10 +124,11 @@ fn steps(
         steps.push(Step::JoinRdt(options.rdt.clone()));
     }
     steps.extend(process::oom_score_adj(Some(process)));
-    steps.extend(process::ready(left, options.hold));
+    steps.extend(process::ready(left, options.hold, options.orphan));
     steps.push(Step::Await(SyncPoint::Launched));
     steps.extend(listener);
     steps.push(Step::Publish);
+    steps.extend(process::bound(options.orphan));
     steps.push(Step::AwaitExec);
     Ok(steps)
 }
