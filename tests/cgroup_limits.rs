@@ -4,12 +4,12 @@
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::admission::{Surroundings, check, limit};
 use brisk::plan::cgroup::cpu::weight_from_shares;
-use brisk::plan::cgroup::files::{self, Capacity, Zero};
+use brisk::plan::cgroup::files::{self, Capacity, Elsewhere, Zero};
 use brisk::plan::cgroup::io::io_weight;
 use brisk::plan::cgroup::limits::plan_limits;
 use brisk::plan::cgroup::memory::swap_max;
 use brisk::plan::cgroup::update::{DeviceRules, merge, update};
-use brisk::plan::cgroup::{CgroupOptions, Devices, Need, Phase, Privilege, plan};
+use brisk::plan::cgroup::{CgroupOptions, Devices, Need, Phase, Privilege, Version, WhenMissing, Write, plan};
 use brisk::spec::resources::Resources;
 
 use crate::cgroup_layout::{host, v2};
@@ -20,9 +20,8 @@ fn resources(json: &str) -> Resources {
 
 /// `FILE=VALUE`, with `?` where the file may be missing and `|FILE=VALUE` for its stand-in.
 fn writes_in(json: &str, layout: &Layout, phase: Phase) -> Result<Vec<String>, String> {
-    use brisk::plan::cgroup::WhenMissing;
     let limits = plan_limits(&resources(json), layout, phase).map_err(|e| e.to_string())?;
-    let text = |w: &brisk::plan::cgroup::Write| match &w.missing {
+    let text = |w: &Write| match &w.missing {
         WhenMissing::Fail => format!("{}={}", w.file, w.value),
         WhenMissing::Skip => format!("{}={}?", w.file, w.value),
         WhenMissing::Instead { file, value } => format!("{}={}|{file}={value}", w.file, w.value),
@@ -422,32 +421,80 @@ fn zeros_mean_what_the_registry_says() {
     assert!(unset > 15, "{unset}");
 }
 
-/// A row of the table that says which version has the file, and a limit that is given to the other.
-#[test]
-fn no_limit_is_written_where_its_file_is_not() {
-    use brisk::plan::cgroup::Version;
+/// linux.resources of the bundle that has every field.
+fn all_resources() -> serde_json::Value {
     let text = std::fs::read(crate::fixture("bundles/everything/config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    let resources = config["linux"]["resources"].as_object().unwrap();
-    // One by one: the whole is refused on every host.
-    let mut single = Vec::new();
-    for (object, values) in resources.iter().filter(|(object, _)| *object != "unified") {
-        match values.as_object() {
-            Some(values) => single.extend(values.iter().map(|(key, value)| serde_json::json!({object: {key: value}}))),
-            None => single.push(serde_json::json!({object: values})),
-        }
+    config["linux"]["resources"].clone()
+}
+
+/// A field that a row names by a word of its own is found by nobody: errors would name it, and systemd's reader would miss it.
+#[test]
+fn the_registry_names_fields_of_config_json() {
+    let resources = all_resources();
+    for file in files::ALL {
+        let Some((object, key)) = file.field.and_then(|field| field.split_once('/')) else { continue };
+        let of = if object == "weightDevice" { &resources["blockIO"][object][0] } else { &resources[object] };
+        assert!(
+            !of[key].is_null(),
+            "{}: fixtures/bundles/everything has no {object}.{key}, is it spelled so?",
+            file.name
+        );
     }
-    let mut seen = 0;
+}
+
+/// What is written on either kind of host for each limit of the bundle that has them all, one by one: the whole is refused on every host.
+fn written() -> Vec<(Version, Write)> {
+    let mut single = Vec::new();
+    for (object, values) in all_resources().as_object().unwrap().iter().filter(|(object, _)| *object != "unified") {
+        // Swap is nothing without a limit of memory.
+        single.push(serde_json::json!({object: values}));
+        let values = values.as_object().into_iter().flatten();
+        single.extend(values.map(|(key, value)| serde_json::json!({object: {key: value}})));
+    }
+    let mut written = Vec::new();
     for (layout, version) in [(host("v1"), Version::V1), (v2(), Version::V2)] {
         for wanted in &single {
             let wanted: Resources = serde_json::from_value(wanted.clone()).unwrap();
-            let Ok(limits) = plan_limits(&wanted, &layout, Phase::Create) else { continue };
-            for write in limits.writes {
-                let Some(file) = files::find(&write.file) else { continue };
-                assert!(file.version.is_none_or(|of| of == version), "{} on {version:?}", write.file);
-                seen += 1;
-            }
+            let writes = plan_limits(&wanted, &layout, Phase::Create).map_or(vec![], |limits| limits.writes);
+            written.extend(writes.into_iter().map(|write| (version, write)));
         }
     }
+    written
+}
+
+/// A row of the table that says which version has the file, and a limit that is given to the other.
+#[test]
+fn no_limit_is_written_where_its_file_is_not() {
+    let mut seen = 0;
+    for (version, write) in written() {
+        let Some(file) = files::find(&write.file) else { continue };
+        assert!(file.version.is_none_or(|of| of == version), "{} on {version:?}", write.file);
+        seen += 1;
+    }
     assert!(seen > 30, "only {seen} writes");
+}
+
+/// A row that nobody puts a value into promises a limit that is never set.
+#[test]
+fn every_file_of_the_registry_is_written() {
+    let mut names = std::collections::BTreeSet::new();
+    for (_, write) in written() {
+        names.insert(write.file);
+        if let WhenMissing::Instead { file, .. } = write.missing {
+            names.insert(file);
+        }
+    }
+    let not_there = |file: &&files::LimitFile| !names.iter().any(|name| files::find(name) == Some(*file));
+    let unwritten: Vec<&str> = files::ALL
+        .iter()
+        .filter(|file| [Version::V1, Version::V2].iter().all(|version| file.elsewhere(*version) != Elsewhere::ByName))
+        .filter(not_there)
+        .map(|file| file.name)
+        .collect();
+    assert!(
+        unwritten.is_empty(),
+        "no value of fixtures/bundles/everything is written to {unwritten:?}: `out.put_number(&files::…)` in the module of its \
+        controller (src/plan/cgroup) does that, and the fixture needs a field that asks for it"
+    );
 }
