@@ -48,6 +48,11 @@ impl File {
     }
 }
 
+/// Its code, each line at its place.
+fn code_of(file: &File) -> String {
+    file.code().map(|(_, line)| format!("{line}\n")).collect()
+}
+
 /// A line up to its comment. A `//` inside a text is none.
 fn before_comment(line: &str) -> &str {
     let mut quoted = false;

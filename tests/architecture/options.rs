@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{File, fail, sources, whole};
+use super::{File, code_of, fail, sources, whole};
 
 /// Where the options of commands are, and the limits of config.json: each is taken apart by somebody.
 const OPTIONS: [&str; 4] = ["container/options.rs", "container/outline.rs", "cli/args.rs", "spec/resources.rs"];
@@ -25,7 +25,11 @@ fn options_are_taken_apart_field_by_field() {
             }
             seen += 1;
             if !texts.iter().any(|text| takes_apart(text, &name)) {
-                found.push(format!("src/{}: nobody takes {name} apart without `..`", file.name()));
+                found.push(format!(
+                    "src/{}: nobody takes {name} apart without `..`, so a new field of it is missed by all: `let {name} {{ every, field }} = …` \
+                    where it is used",
+                    file.name()
+                ));
             }
         }
     }
@@ -55,7 +59,11 @@ fn a_field_that_is_passed_over_is_read_where_it_is_said() {
             if !given.contains(&owner) {
                 // What we have made ourselves: somebody's who has it.
                 if !functions.iter().any(|function| function.reads(&owner, &field) && function.has(&owner, has)) {
-                    found.push(format!("src/{}:{}: nobody reads {field} of {owner}", file.name(), line + 1));
+                    found.push(format!(
+                        "src/{}:{}: nobody reads {field} of {owner}: use it, or delete it",
+                        file.name(),
+                        line + 1
+                    ));
                 }
                 continue;
             }
@@ -63,9 +71,13 @@ fn a_field_that_is_passed_over_is_read_where_it_is_said() {
             let of_names = |function: &&Function| readers.iter().any(|name| function.is(name, file));
             let mut named = functions.iter().filter(of_names);
             if !named.any(|function| function.has(&owner, has) && function.reads(&owner, &field)) {
-                let said = if readers.is_empty() { "nobody".to_owned() } else { readers.join(", ") };
+                let said = match readers.as_slice() {
+                    [] => "the comment above names no function".to_owned(),
+                    names => format!("{} does not", names.join(", ")),
+                };
                 found.push(format!(
-                    "src/{}:{}: {field} of {owner} is said to be read by {said}",
+                    "src/{}:{}: `{field}: _` passes {field} over: a function that has a {owner} is to read it, and the comment above to name \
+                    that function; {said}",
                     file.name(),
                     line + 1
                 ));
@@ -93,20 +105,36 @@ fn every_field_of_config_json_is_read_by_somebody() {
             let read =
                 |function: &Function, field| function.reads(&name, field) && function.has(&name, &holders[&name]);
             let unread = ours.filter(|field| !functions.iter().any(|function| read(function, field)));
-            found.extend(unread.map(|field| format!("src/{}: nobody reads {field} of {name}", file.name())));
+            found.extend(unread.map(|field| {
+                let next = "src/plan is to do something with it, warn of it, or refuse it";
+                format!("src/{}: no function that has a {name} reads {field}: {next}", file.name())
+            }));
         }
     }
     assert!(seen > 120, "only {seen} fields");
     fail(&found);
 }
 
-fn is_of_options(file: &File) -> bool {
-    OPTIONS.iter().any(|name| file.path == std::path::Path::new(name))
+/// rustc says nothing of `let _ = limit;`, and with that nothing of a field that was taken by its name and is not used. What a call
+/// answers may be thrown away.
+#[test]
+fn no_value_is_thrown_away() {
+    let mut found = Vec::new();
+    for file in sources() {
+        for (number, line) in file.code() {
+            let value = line.trim_start().strip_prefix("let ").unwrap_or(line.trim_start()).strip_prefix("_ = ");
+            if value.is_some_and(|value| value.ends_with(';') && !value.contains('(')) {
+                let what = "this reads nothing: do something with the value, or pass the field over (`field: _`) below the name of the \
+                    function that does";
+                found.push(format!("src/{}:{number}: {}: {what}", file.name(), line.trim()));
+            }
+        }
+    }
+    fail(&found);
 }
 
-/// Its code, each line at its place.
-fn code_of(file: &File) -> String {
-    file.code().map(|(_, line)| format!("{line}\n")).collect()
+fn is_of_options(file: &File) -> bool {
+    OPTIONS.iter().any(|name| file.path == std::path::Path::new(name))
 }
 
 /// Whether code has a pattern with every field of `name`: one that is followed by what it is a pattern of.
@@ -264,7 +292,9 @@ impl Function {
 }
 
 fn reads(line: &str, field: &str) -> bool {
-    let copies = line.trim().starts_with(&format!("{field}: args.{field}"));
+    // What is thrown away has not been looked at.
+    let thrown_away = ["let _ = ", "_ = "].iter().any(|start| line.trim_start().starts_with(start));
+    let copies = thrown_away || line.trim().starts_with(&format!("{field}: args.{field}"));
     let line = line.split_once(&format!(".{field} = ")).map_or(line, |(_, value)| value);
     !copies && whole(line, &format!(".{field}")) && !line.contains(&format!(".{field}("))
 }

@@ -19,17 +19,17 @@ use crate::sys::cred::{CapMasks, Ids};
 use PlanGroup::{Cgroup, Devices, Hooks, Identity, Mounts, Namespaces, Order, Process, Security};
 
 impl ChildOp<'_> {
-    /// What it is, as values.
-    pub(super) fn fields(&self) -> ItemFields {
+    /// What it is, as values, where this directory was opened last.
+    pub(super) fn fields(&self, directory: &str) -> ItemFields {
         match self {
-            ChildOp::Setup(op) => op.fields(),
+            ChildOp::Setup(op) => op.fields(directory),
             ChildOp::Last(op) => op.fields(),
         }
     }
 }
 
 impl SetupOp {
-    fn fields(&self) -> ItemFields {
+    fn fields(&self, directory: &str) -> ItemFields {
         match self {
             SetupOp::End => item(Order, "end"),
             SetupOp::Sync(point) => item(Order, "ask").with("point", point.name()),
@@ -66,14 +66,16 @@ impl SetupOp {
             SetupOp::Mount(op) => mount(op),
             SetupOp::OpenDir(dir) => item(Devices, "directory").with("path", below_root(dir)),
             SetupOp::Mknod { name, mode, dev, owner } => {
-                node(*mode, *dev, *owner).into_iter().fold(item(Devices, "mknod").with("name", text(name)), add)
+                let named = item(Devices, "mknod").with("directory", directory).with("name", text(name));
+                node(*mode, *dev, *owner).into_iter().fold(named, add)
             }
             SetupOp::BindDevice { name, source } => {
-                item(Devices, "bind-device").with("name", text(name)).with("source", source_text(source))
+                let named = item(Devices, "bind-device").with("directory", directory).with("name", text(name));
+                named.with("source", source_text(source))
             }
             SetupOp::Symlink { name, target, rule } => {
-                let named = item(Devices, "symlink").with("name", text(name)).with("target", text(target));
-                named.with("rule", rule_name(*rule))
+                let named = item(Devices, "symlink").with("directory", directory).with("name", text(name));
+                named.with("target", text(target)).with("rule", rule_name(*rule))
             }
             SetupOp::Unmount { path, .. } => item(Mounts, "unmount").with("destination", below_root(path)),
             SetupOp::SetAttr { path, attr, .. } => {

@@ -115,17 +115,11 @@ impl Plan {
     fn child_items(&self) -> Vec<Value> {
         let mut directory = String::new();
         let item = |(index, op): (usize, ChildOp<'_>)| {
-            let mut fields = op.fields();
+            // What an operation works in, and what it executes, is said before it.
             if let ChildOp::Setup(SetupOp::OpenDir(dir)) = op {
                 directory = parts::below_root(dir);
             }
-            // What an operation works in, and what it executes, is said before it.
-            if matches!(
-                op,
-                ChildOp::Setup(SetupOp::Mknod { .. } | SetupOp::BindDevice { .. } | SetupOp::Symlink { .. })
-            ) {
-                fields = fields.with("directory", &*directory);
-            }
+            let mut fields = op.fields(&directory);
             if op == ChildOp::Last(&LastOp::Exec) {
                 // Values of variables are often secret, and plans are shown to others.
                 let names = self.env.iter().map(|var| parts::variable_name(var));
