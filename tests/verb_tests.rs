@@ -2,6 +2,8 @@
 //! why it need not.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use brisk::cli::verbs::VERBS;
 
 use super::test_files;
@@ -54,4 +56,71 @@ fn every_command_has_a_test_and_a_row_of_faults() {
         }
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// The arms of the first `match request` of a file: the commands, and what is done.
+fn arms(file: &str) -> Vec<(Vec<String>, String)> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let body = text.split("match request {\n").nth(1).unwrap();
+    let mut arms: Vec<(Vec<String>, String)> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    for line in body.lines().map(str::trim).take_while(|line| !line.starts_with("done.map")) {
+        let (pattern, does) = line.split_once(" => ").unwrap_or(match line.contains("Request::") {
+            true => (line, ""),
+            false => ("", line),
+        });
+        let variants = pattern.split("Request::").skip(1).map(|part| part.split('(').next().unwrap().to_owned());
+        names.extend(variants);
+        if line.contains(" => ") {
+            arms.push((std::mem::take(&mut names), does.to_owned()));
+        } else if let (Some((_, last)), "") = (arms.last_mut(), pattern) {
+            last.push_str(does);
+        }
+    }
+    assert!(arms.len() > 8, "{file}: {} arms", arms.len());
+    arms
+}
+
+/// The functions that a text calls, but for those that print and hand on.
+fn called(text: &str) -> BTreeSet<String> {
+    let starts = text.match_indices('(').filter_map(|(at, _)| {
+        let before = &text[..at];
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+        let name = before.rsplit(|c| !word(c)).next().unwrap_or_default();
+        let of_value = before[..before.len() - name.len()].ends_with('.');
+        let function = name.starts_with(|c: char| c.is_ascii_lowercase()) && !of_value;
+        (function && !name.starts_with("output::")).then(|| name.to_owned())
+    });
+    starts.collect()
+}
+
+/// An arm that was copied, with the function of the command that it was copied from.
+#[test]
+fn every_command_does_something_of_its_own() {
+    let mut wrong = Vec::new();
+    for file in ["src/cli/dispatch.rs", "src/insight/main.rs"] {
+        let mut does: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (names, text) in arms(file).iter().filter(|(_, text)| !text.contains("insight::execute()")) {
+            for function in called(text) {
+                does.entry(function).or_default().extend(names.iter().cloned());
+            }
+        }
+        let twice = does.iter().filter(|(_, names)| names.len() > 1);
+        wrong.extend(twice.map(|(function, names)| {
+            format!("{file}: {} do the same, `{function}`: each command has a function of its own", names.join(" and "))
+        }));
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// What brisk leaves to brisk-insight is done there.
+#[test]
+fn brisk_and_insight_agree_on_who_does_a_command() {
+    let names = |arms: Vec<(Vec<String>, String)>, of: fn(&str) -> bool| -> BTreeSet<String> {
+        arms.into_iter().filter(|(_, text)| of(text)).flat_map(|(names, _)| names).collect()
+    };
+    let left = names(arms("src/cli/dispatch.rs"), |text| text.contains("insight::execute()"));
+    let done = names(arms("src/insight/main.rs"), |text| !called(text).is_empty());
+    assert_eq!(left, done, "what src/cli/dispatch.rs hands to insight::execute, and what src/insight/main.rs does");
 }
