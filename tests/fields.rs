@@ -148,7 +148,7 @@ fn commands(cases: &[String]) -> String {
 }
 
 /// Fields of the bundle `everything`, which no host can keep whole, that are in no other bundle either: limits of few
-/// hosts, which tests/cgroup_limits.rs and tests/rdt in `plan` compute, and what is gone from kernels.
+/// hosts, which tests/cgroup_limits.rs and the tests of `plan::cgroup::rdt` compute, and what is gone from kernels.
 const NOT_PLANNED: &[&str] = &[
     "linux.intelRdt",
     "linux.resources.blockIO.leafWeight",

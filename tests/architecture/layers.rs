@@ -1,6 +1,7 @@
 //! Which module may use which, and which folder of the plan: tables, and no circles. docs/DESIGN.md has the map.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::imports::imports;
 use super::{File, fail, named, sources};
@@ -81,6 +82,42 @@ fn the_table_has_every_module_and_no_cycle() {
             assert!(above, "{module} may use {used}, which is not above it");
         }
     }
+}
+
+/// The rows of the map in docs/DESIGN.md: the modules that one is about, and what it says of them.
+fn rows_of_the_map(design: &str) -> Vec<(Vec<&str>, &str)> {
+    let section = design.split("\n## Modules\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    rows.map(|(modules, is)| (modules.split('`').step_by(2).collect(), is)).collect()
+}
+
+/// Whoever adds a folder or moves one reads the map, and so does whoever looks for something.
+#[test]
+fn the_map_is_of_this_source() {
+    let design = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DESIGN.md");
+    let design = std::fs::read_to_string(design).unwrap();
+    let rows = rows_of_the_map(&design);
+    let named: Vec<&str> = rows.iter().flat_map(|(modules, _)| modules.iter().copied()).collect();
+    let mut found = Vec::new();
+    for (module, uses) in LAYERS.iter().filter(|(module, _)| !["main", "lib"].contains(module)) {
+        let Some(row) = named.iter().position(|name| name == module) else {
+            found.push(format!("src/{module} is not in the table: add a row that says what it is"));
+            continue;
+        };
+        let below = uses.iter().filter(|used| named[row..].contains(used));
+        found.extend(below.map(|used| format!("{module} uses {used}, whose row stands below: move one of the two")));
+    }
+    let gone = named.iter().filter(|name| !LAYERS.iter().any(|(module, _)| module == *name));
+    found.extend(gone.map(|name| format!("there is no src/{name}: delete its row, or give it the new name")));
+    for (module, _, folders) in DIVIDED {
+        let is = rows.iter().find(|(modules, _)| modules.contains(module)).map_or("", |(_, is)| is);
+        let said: BTreeSet<&str> = is.split('`').skip(1).step_by(2).collect();
+        let there: BTreeSet<&str> = folders.iter().map(|(name, _)| *name).collect();
+        found.extend(there.difference(&said).map(|name| format!("the row of {module} does not say what `{name}` is")));
+        found.extend(said.difference(&there).map(|name| format!("the row of {module}: there is no folder `{name}`")));
+    }
+    found.iter_mut().for_each(|line| line.insert_str(0, "docs/DESIGN.md, Modules: "));
+    fail(&found);
 }
 
 #[test]

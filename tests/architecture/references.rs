@@ -51,6 +51,40 @@ fn what_is_named_is_there() {
     super::fail(&found);
 }
 
+/// A path in backquotes that begins at the top of the checkout leads to a file or folder: what was moved is still found by who reads.
+#[test]
+fn files_that_are_named_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)).to_vec();
+    texts.extend(["src", "integration", "tests", "docs"].iter().flat_map(|base| files(&root.join(base))));
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    for path in &texts {
+        let prose = path.extension().is_some_and(|extension| extension == "md");
+        // It tells of the checkouts of others.
+        if path.ends_with("docs/CONFORMANCE.md") {
+            continue;
+        }
+        for (line, number) in std::fs::read_to_string(path).unwrap().lines().zip(1..) {
+            let said = if prose { line } else { line.split_once("//").map_or("", |(_, comment)| comment) };
+            for name in said.split('`').skip(1).step_by(2).filter(|name| is_ours(name)) {
+                looked_at += 1;
+                if !root.join(name).exists() {
+                    found.push(format!("{}:{number}: there is no {name}: what is it called now?", path.display()));
+                }
+            }
+        }
+    }
+    assert!(looked_at > 80, "only {looked_at} paths found");
+    super::fail(&found);
+}
+
+/// Whether a word is a path from the top of the checkout.
+fn is_ours(name: &str) -> bool {
+    let top = ["src/", "tests/", "integration/", "fixtures/", "docs/", "contrib/", "fuzz/"];
+    top.iter().any(|top| name.starts_with(top)) && !name.contains(['{', '*', ' ', '<'])
+}
+
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut list = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
