@@ -42,6 +42,7 @@ mod state;
 mod sysctl;
 mod systemd_plan;
 mod tables;
+mod told;
 mod transfer;
 mod validate;
 mod verb_tests;

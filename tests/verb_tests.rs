@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brisk::cli::verbs::VERBS;
+use brisk::cli::verbs::{VERBS, Verb};
 
 use super::test_files;
 
@@ -114,13 +114,22 @@ fn every_command_does_something_of_its_own() {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+/// The commands of some arms.
+fn commands(file: &str, of: fn(&str) -> bool) -> Vec<Verb> {
+    let names: BTreeSet<String> =
+        arms(file).into_iter().filter(|(_, text)| of(text)).flat_map(|(names, _)| names).collect();
+    VERBS.iter().map(|row| row.verb).filter(|verb| names.contains(&format!("{verb:?}"))).collect()
+}
+
+/// What brisk-insight does.
+pub fn done_by_insight() -> Vec<Verb> {
+    commands("src/insight/main.rs", |text| !called(text).is_empty())
+}
+
 /// What brisk leaves to brisk-insight is done there.
 #[test]
 fn brisk_and_insight_agree_on_who_does_a_command() {
-    let names = |arms: Vec<(Vec<String>, String)>, of: fn(&str) -> bool| -> BTreeSet<String> {
-        arms.into_iter().filter(|(_, text)| of(text)).flat_map(|(names, _)| names).collect()
-    };
-    let left = names(arms("src/cli/dispatch.rs"), |text| text.contains("insight::execute()"));
-    let done = names(arms("src/insight/main.rs"), |text| !called(text).is_empty());
-    assert_eq!(left, done, "what src/cli/dispatch.rs hands to insight::execute, and what src/insight/main.rs does");
+    let left = commands("src/cli/dispatch.rs", |text| text.contains("insight::execute()"));
+    let what = "what src/cli/dispatch.rs hands to insight::execute is to be what src/insight/main.rs does";
+    assert_eq!(left, done_by_insight(), "{what}");
 }
