@@ -316,6 +316,16 @@ fn what_is_in_use_is_not_taken() {
     assert_eq!(limits(), ["6", "8"]);
     giver.call(&["update", "--move", "pids=6", &taker.id, &giver.id]).ok();
     assert_eq!(limits(), ["12", "2"]);
+    // As a shell takes it.
+    let moved = format!("{root} of two");
+    fs::rename(&root, &moved).unwrap();
+    let mut again = Command::new(giver.command(&[]).get_program());
+    again.args(["--root", &moved, "update", "--move", "pids=9", "--steps", "3", &giver.id, &taker.id]);
+    let text = process::run(again).fails();
+    let back = back.replace(&root, &format!("'{moved}'"));
+    assert!(text.contains(&back), "{text}");
+    fs::rename(&moved, &root).unwrap();
+    giver.call(&["update", "--move", "pids=6", &taker.id, &giver.id]).ok();
     // Steps that are too many for the tasks: the first two move none, and there is nothing to take back.
     giver.call(&["update", "--pids-limit", "4", &giver.id]).ok();
     let text = giver.call(&["update", "--move", "pids=1", "--steps", "3", &giver.id, &taker.id]).fails();

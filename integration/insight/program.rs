@@ -56,3 +56,61 @@ fn it_belongs_to_whoever_runs_it() {
         assert!(said.contains("it belongs to somebody else"), "{owner} {mode:o}: {said}");
     }
 }
+
+/// By each that prints: the container is looked at, and nobody gets to see it.
+#[test]
+fn what_cannot_be_written_is_told() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let (bundle, id) = (container.bundle.dir.to_str().unwrap(), &*container.id);
+    let trace = container.bundle.dir.join("a.trace");
+    let trace = trace.to_str().unwrap();
+    std::fs::write(trace, r#"{"traceEvents":[{"ph":"X","ts":0,"dur":5,"cat":"child","name":"x"}]}"#).unwrap();
+    let views: &[&[&str]] = &[
+        &["top", "--interval", "1ms"],
+        &["top", "--json", "--interval", "1ms"],
+        &["top", "--once", "--interval", "1ms"],
+        &["stats"],
+        &["stats", "--json"],
+        &["stats", "--format", "openmetrics"],
+        &["memory"],
+        &["memory", "--json"],
+        &["memory", "--svg", "-"],
+        &["inspect", id],
+        &["trace", trace],
+        &["trace", "--json", trace],
+        &["trace", "--html", "-", trace],
+        &["plan", bundle],
+        &["plan", "--json", bundle],
+        &["plan", "--format", "tree", bundle],
+        &["plan", "--diff", bundle, bundle],
+        &["plan", "--diff", bundle, "--json", bundle],
+        &["list"],
+        &["list", "--format", "json"],
+        &["list", "--format", "id,age"],
+        &["state", id],
+        &["ps", id],
+        &["ps", "--format", "json", id],
+        &["check", bundle],
+        &["features"],
+        &["help"],
+        &["--version"],
+        &["events", "--stats", id],
+    ];
+    for view in views {
+        for to in [">&-", "> /dev/full", "1< /dev/null"] {
+            let command = super::command(&container, view);
+            let out = process::run(process::in_shell(&format!("exec \"$@\" {to}"), &command));
+            let said = out.fails();
+            assert!(said.contains("write standard output"), "{view:?} {to}: {said}");
+        }
+    }
+    // Nobody reads any more: that is the end, and no error.
+    for view in [&["top", "--interval", "1ms"][..], &["top", "--json", "--interval", "1ms"], &["stats"]] {
+        let command = super::command(&container, view);
+        process::run(process::in_shell("exec 3>&1; { { \"$@\"; echo $? >&3; } | true; }", &command)).ok();
+    }
+}

@@ -668,6 +668,59 @@ fn a_place_that_cannot_be_written_to_is_refused_in_time() {
     let other = at("rootfs/../one.json");
     let said = call(&container, &["record", "-b", dir, "--output", &one, "--report", &other, &container.id]).fails();
     assert!(said.contains("are one file"), "{said}");
+    // What is read is not written over, whatever it is called.
+    let config = std::fs::read_to_string(at("config.json")).unwrap();
+    std::fs::hard_link(at("config.json"), at("other-config.json")).unwrap();
+    let other = json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [] }).to_string();
+    std::fs::write(at("p.json"), &other).unwrap();
+    let [configs, hard, given] = ["config.json", "other-config.json", "p.json"].map(at);
+    for args in [
+        &["--output", &configs][..],
+        &["--output", &configs, "--merge"],
+        &["--report", &configs],
+        &["--output", &hard],
+        &["--config", &hard, "--output", &configs],
+        &["--output", &given, "--compare", &given],
+        &["--report", &given, "--output", "x.json", "--compare", &given],
+    ] {
+        let said = call(&container, &[&["record", "-b", dir], args, &[&container.id]].concat());
+        assert_eq!(said.stdout(), "", "{args:?}: {said:?}");
+        assert!(said.fails().contains("what is read is not written over"), "{args:?}");
+        assert_eq!(std::fs::read_to_string(&configs).unwrap(), config);
+        assert_eq!(std::fs::read_to_string(&given).unwrap(), other);
+    }
+    // Nor is what the program writes lost.
+    let to_one = command(&container, &["record", "-b", dir, "-o", &given, &container.id]);
+    let said = process::run(process::in_shell(&format!("exec \"$@\" >> {given}"), &to_one)).fails();
+    assert!(said.contains("--output and standard output are one file"), "{said}");
+    assert_eq!(std::fs::read_to_string(&given).unwrap(), other);
+    // That is what merging is.
+    call(&container, &["record", "-b", dir, "-o", &given, "--merge", "--compare", &given, &container.id]).ok();
+}
+
+/// No pid namespace ends the others with the first.
+#[test]
+fn nobody_is_left_of_a_container_whose_run_was_killed() {
+    if cannot_look() || lacks(&["pids"]) {
+        return;
+    }
+    let mut bundle = Bundle::sh("sleep 1000000 & echo $!; wait");
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    let container = bundle.container();
+    drop(brisk(&container));
+    let (dir, profile) = (container.bundle.dir.to_str().unwrap(), file(&container, "p.json"));
+    let args = ["record", "--bundle", dir, "--output", &profile, &container.id];
+    let running = process::start(command(&container, &args), Stdio::null());
+    running.wait_for_stdout(|text| text.ends_with('\n'));
+    let other: i32 = running.stdout().trim().parse().unwrap();
+    let pidfd = process::pidfd_open(other).unwrap();
+    for pid in children_of(running.pid()) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
+    running.wait().exits(128 + libc::SIGKILL);
+    assert!(process::wait_readable(std::os::fd::AsFd::as_fd(&pidfd), std::time::Duration::ZERO), "{other} lives");
+    assert!(!container.bundle.state_root().join(&container.id).exists());
+    assert!(recorded(&container).contains("wait4"), "{:?}", recorded(&container));
 }
 
 /// What was recorded is not lost where its place is gone when the program has ended, which may have put something there: with --merge
@@ -743,9 +796,33 @@ fn only_what_it_could_have_written_is_added_to() {
         assert!(said.contains(&format!("is no profile that record has written: {field}")), "{said}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
-    std::fs::write(&path, own.to_string()).unwrap();
-    record(&container, &["--merge"]).ok();
-    assert_eq!(read(&path), own);
+    // Of what is there twice one would be forgotten.
+    let doubled = [
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultAction":"SCMP_ACT_ERRNO"}"#,
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["acct"],"action":"SCMP_ACT_ALLOW"}],"syscalls":[]}"#,
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["acct"],"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#,
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["acct"],"n\u0061mes":["read"],"action":"SCMP_ACT_ALLOW"}]}"#,
+    ];
+    for text in doubled {
+        std::fs::write(&path, text).unwrap();
+        let said = record(&container, &["--merge"]).fails();
+        assert!(said.contains("duplicate field"), "{said}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    // A megabyte of a name is not told.
+    for of in [json!({ "NAME": 1 }), json!({ "defaultAction": "NAME" }), json!("NAME")] {
+        std::fs::write(&path, of.to_string().replace("NAME", &"n".repeat(1 << 20))).unwrap();
+        let said = record(&container, &["--merge"]).fails();
+        assert!(said.len() < 1000 && said.contains("is no profile that record has written"), "{said:.2000}");
+    }
+    // Without architectures it is of this machine's own, as everywhere.
+    let mut bare = own.clone();
+    bare.as_object_mut().unwrap().remove("architectures");
+    for text in [&bare, &own] {
+        std::fs::write(&path, text.to_string()).unwrap();
+        record(&container, &["--merge"]).ok();
+        assert_eq!(read(&path), own);
+    }
 }
 
 /// A program that says which signals it gets, up to SIGINT, and ends with 7 then: of those that are pending at the same time it says all.

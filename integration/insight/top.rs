@@ -30,11 +30,15 @@ struct Terminal {
 impl Terminal {
     /// Starts it as the leader of a session that has this terminal.
     fn start(container: &Container, args: &[&str], environment: &[(&str, &str)]) -> Terminal {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
         let mut inner = command(container, args);
         inner.envs(environment.iter().copied());
-        let mut outer = process::under(&["setsid", "--ctty"], &inner);
+        Terminal::start_command(&inner)
+    }
+
+    fn start_command(inner: &Command) -> Terminal {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let mut outer = process::under(&["setsid", "--ctty"], inner);
         let end = || pty.slave.try_clone().unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let child = outer.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
@@ -142,6 +146,80 @@ fn a_terminal_that_somebody_has_had_meanwhile_is_ours_again() {
     tcsetattr(&top.slave, SetArg::TCSANOW, &top.before).unwrap();
     kill(pid, Signal::SIGCONT).unwrap();
     host::wait_until(|| !tcgetattr(&top.slave).unwrap().local_flags.contains(LocalFlags::ICANON));
+    top.types("q");
+    top.wait_for(|text| text.ends_with(LEAVES));
+    assert!(top.child.wait().unwrap().success());
+    assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
+}
+
+/// As the kernel has it for who changes the terminal or, with `stty tostop`, writes to it.
+#[test]
+fn in_the_background_it_is_stopped() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    for (input, ends) in [("", true), ("", false), ("< /dev/null", false)] {
+        let mut inner = command(&container, &["top", "--interval", "20ms"]);
+        inner.envs(XTERM);
+        let script =
+            format!("set -m; \"$@\" {input} & echo began $!; read line; fg > /dev/null; echo over $?; read line");
+        let mut top = Terminal::start_command(&process::in_shell(&script, &inner));
+        top.wait_for(|text| text.contains("began ") && text.ends_with('\n'));
+        let pid: i32 = top.text.split("began ").nth(1).unwrap().trim().parse().unwrap();
+        let field = |name: &str| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
+        };
+        let switches = || field("voluntary_ctxt_switches:").parse::<u64>().unwrap();
+        let stopped_after = |before: u64| host::wait_until(|| field("State:").starts_with('T') && switches() > before);
+        let continued = |signal| kill(Pid::from_raw(-pid), signal).unwrap();
+        stopped_after(0);
+        let before = switches();
+        continued(Signal::SIGCONT);
+        stopped_after(before);
+        assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
+        assert!(!top.text.contains('\x1b'), "{:?}", top.text);
+        if ends {
+            // What asks it to end is heard there, too, when it is continued: as shells do it.
+            continued(Signal::SIGTERM);
+            continued(Signal::SIGCONT);
+            // Its shell waits for a line, and not for it.
+            host::wait_until(|| field("State:").starts_with('Z'));
+            assert!(!top.text.contains('\x1b'), "{:?}", top.text);
+            top.types("\n");
+        } else {
+            top.types("\n");
+            top.wait_for(|text| text.contains(ENTERS) && text.contains("q quit"));
+            if input.is_empty() {
+                // The whole job, and back to it.
+                top.types("\x1a");
+            } else {
+                kill(Pid::from_raw(pid), Signal::SIGTSTP).unwrap();
+            }
+            top.wait_for(|text| text.contains(LEAVES) && text.contains("over 148"));
+            assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
+            continued(Signal::SIGKILL);
+        }
+        top.types("\n");
+        top.child.wait().unwrap();
+        assert_eq!(tcgetattr(&top.slave).unwrap(), top.before);
+    }
+}
+
+/// Nobody could continue it: the kernel stops no group that is orphaned, and neither do we.
+#[test]
+fn ctrl_z_does_not_stop_who_could_not_be_continued() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let mut top = Terminal::start(&container, &["top", "--interval", "100ms"], &XTERM);
+    top.wait_for(|text| text.contains("q quit"));
+    top.types("\x1a");
+    top.wait_for(|text| text.contains(LEAVES) && text.contains(ENTERS) && text.contains("q quit"));
     top.types("q");
     top.wait_for(|text| text.ends_with(LEAVES));
     assert!(top.child.wait().unwrap().success());

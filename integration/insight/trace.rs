@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{brisk, call, cannot_look};
-use crate::common::Bundle;
+use super::{brisk, call, cannot_look, command};
+use crate::common::{Bundle, process};
 
 #[test]
 fn a_start_is_shown_compared_and_drawn() {
@@ -76,6 +76,43 @@ fn a_start_is_shown_compared_and_drawn() {
     assert!(list.iter().filter(both).count() + 2 >= list.len(), "{compared}");
     let table = call(&container, &["trace", "--compare", &second, &first]).ok().stdout();
     assert!(table.lines().nth(2).unwrap().contains("CHANGE us"), "{table}");
+}
+
+#[test]
+fn no_file_is_written_over() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    drop(brisk(&container));
+    let file = |name: &str| container.bundle.dir.join(name).to_str().unwrap().to_owned();
+    let [first, second, hard, soft, one] = ["1.trace", "2.trace", "hard.trace", "soft.trace", "one"].map(file);
+    let text = r#"{"traceEvents":[{"ph":"X","ts":0,"dur":5,"cat":"child","name":"x"}]}"#;
+    for name in [&first, &second] {
+        std::fs::write(name, text).unwrap();
+    }
+    // By whatever name.
+    std::fs::hard_link(&first, &hard).unwrap();
+    std::os::unix::fs::symlink(&first, &soft).unwrap();
+    for args in [
+        &["--svg", &first, &first][..],
+        &["--html", &first, &first],
+        &["--svg", &hard, &first],
+        &["--svg", &first, &soft],
+        &["--html", &second, "--compare", &second, &first],
+    ] {
+        let args = [&["trace"], args].concat();
+        let said = call(&container, &args).fails();
+        assert!(said.contains("what is read is not written over"), "{said}");
+        assert_eq!(std::fs::read_to_string(&first).unwrap(), text, "{args:?}");
+    }
+    // Standard output is a file, too.
+    let mut to_one = command(&container, &["trace", "--svg", &one, &first]);
+    let out = process::run(process::in_shell(&format!("exec \"$@\" > {one}"), &to_one));
+    assert!(out.fails().contains("--svg and standard output are one file"));
+    to_one = command(&container, &["trace", "--svg", &one, "--html", "-", &first]);
+    let out = process::run(process::in_shell(&format!("exec \"$@\" > {one}"), &to_one));
+    assert!(out.fails().contains("--svg and --html are one file"));
 }
 
 /// Of a file that somebody else has written.

@@ -32,7 +32,7 @@ pub struct OomWatch {
 const ANNOUNCED: Duration = Duration::from_secs(2);
 
 impl Cgroup {
-    /// Watches for the OOM killer. v1: an eventfd on memory.oom_control; v2: inotify on memory.events and cgroup.events.
+    /// Watches for the OOM killer. v1: an eventfd on memory.oom_control; v2: inotify on memory.events.
     /// `None`: the container has no cgroup with the memory controller.
     pub fn oom_watch(&self) -> Result<Option<OomWatch>> {
         let Some(member) = self.with("memory") else { return Ok(None) };
@@ -70,13 +70,12 @@ fn watch_v1(member: &Member) -> Result<(OwnedFd, Option<OwnedFd>)> {
 }
 
 fn watch_v2(member: &Member) -> Result<OwnedFd> {
+    const EVENTS: &str = "memory.events";
     let events = poll::inotify().at(Stage::Cgroup, || "make an inotify instance")?;
-    for file in ["memory.events", "cgroup.events"] {
-        let what = || format!("watch {}/{file}", member.path());
-        let path = CString::new(member.dir.path.join(file).as_os_str().as_bytes())
-            .map_err(|_| Error::new(Stage::Cgroup, what()))?;
-        poll::inotify_modified(events.as_fd(), &path).at(Stage::Cgroup, what)?;
-    }
+    let what = || format!("watch {}/{EVENTS}", member.path());
+    let path = CString::new(member.dir.path.join(EVENTS).as_os_str().as_bytes())
+        .map_err(|_| Error::new(Stage::Cgroup, what()))?;
+    poll::inotify_modified(events.as_fd(), &path).at(Stage::Cgroup, what)?;
     Ok(events)
 }
 

@@ -11,7 +11,7 @@ use super::put::Format;
 use super::version::VERSION;
 use crate::container::options::Global;
 use crate::container::{self, Misfit, Severity};
-use crate::error::Result;
+use crate::error::{LONGEST_MESSAGE, Result, bounded};
 use crate::host::check::CheckFacts;
 use crate::host::findings::{Finding, Verdict, findings};
 
@@ -47,9 +47,9 @@ fn lines(bundle: &Path, misfits: &[Misfit], errors: usize) -> String {
         let line = line.map(|line| format!("config.json:{line}: ")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{severity}: {line}{field}{what}");
+        let _ = writeln!(out, "{}", bounded(&format!("{severity}: {line}{field}{what}"), LONGEST_MESSAGE));
         if let Some(hint) = hint {
-            let _ = writeln!(out, "  hint: {hint}");
+            let _ = writeln!(out, "  hint: {}", bounded(hint, LONGEST_MESSAGE));
         }
     }
     let warnings = misfits.len() - errors;

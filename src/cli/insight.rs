@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::arguments;
-use crate::sys::process::geteuid;
+use crate::sys::process::{close_again, geteuid};
 
 /// Its name.
 pub const PROGRAM: &str = "brisk-insight";
@@ -26,6 +26,7 @@ pub fn execute() -> Result<u8> {
             .with_hint("the commands that look at containers are a program of their own: `make insight` builds it"));
     }
     may_be_run(&program)?;
+    close_again().at(Stage::Host, what)?;
     let mut command = Command::new(&program);
     // Its own name is ours, for what it has us do.
     command.arg0(own).args(arguments::all().into_iter().skip(1));

@@ -17,7 +17,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::error::{Context, Error, Result, Stage, is_unseen};
+use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded, is_unseen};
 use crate::state::rfc3339;
 
 /// How serious a message is, from the most to the least.
@@ -137,6 +137,7 @@ impl Log {
         if !self.shows(level) {
             return;
         }
+        let message = &*bounded(message, LONGEST_MESSAGE);
         if matches!(self.sink, Sink::None) && self.format == LogFormat::Text {
             match (&self.held, level) {
                 // With the time, which is what is looked for in them.
@@ -199,14 +200,15 @@ impl Reader {
 /// An error as standard error gets it.
 pub fn told(message: &str, error: &Error, reader: Reader) -> String {
     let mut text = for_people(Level::Error, message);
-    match error.hint() {
+    let hint = error.hint().map(|hint| bounded(hint, LONGEST_MESSAGE));
+    match hint {
         _ if reader == Reader::Person => {
             for line in error.excerpt().into_iter().flat_map(str::lines) {
                 text = text + "\n" + &printable(line);
             }
-            error.hint().into_iter().for_each(|hint| text = std::mem::take(&mut text) + "\nhint: " + &printable(hint));
+            hint.into_iter().for_each(|hint| text = std::mem::take(&mut text) + "\nhint: " + &printable(&hint));
         }
-        Some(hint) => text = text + " (hint: " + &printable(hint) + ")",
+        Some(hint) => text = text + " (hint: " + &printable(&hint) + ")",
         None => {}
     }
     text
@@ -232,12 +234,13 @@ pub fn line(format: LogFormat, level: Level, message: &str, error: Option<&Error
 /// What is known of an error.
 fn fields(error: &Error) -> Vec<(&'static str, String)> {
     let deed = error.deed();
+    let told = |text: &str| bounded(text, LONGEST_MESSAGE).into_owned();
     let fields = [
         ("stage", Some(error.stage().name().to_owned())),
         ("op", deed.map(|(deed, _)| deed.name().to_owned())),
         ("errno", error.root_errno().map(|errno| format!("{errno:?}"))),
-        ("object", deed.and_then(|(_, object)| object.map(str::to_owned))),
-        ("hint", error.hint().map(str::to_owned)),
+        ("object", deed.and_then(|(_, object)| object.map(told))),
+        ("hint", error.hint().map(told)),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }

@@ -10,10 +10,12 @@ use super::log::printable;
 use crate::container::options::Transfer;
 use crate::container::pool::PoolView;
 use crate::container::{TransferRow, View};
-use crate::error::{Context, Result, Stage, is_unseen};
+use crate::error::{Context, Result, Stage, is_unseen, width as shown_width};
 use crate::plan::cgroup::transfer::Share;
+use crate::sys::descriptor::is_writable;
 use crate::sys::fs;
 use crate::sys::poll::{self, PollFlags};
+use crate::sys::process::was_closed;
 
 /// Whether anybody reads what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +29,11 @@ pub enum Audience {
 /// Writes to standard output, at once. Not by std, which takes one that is not open for writing for one that loses everything.
 pub fn write(text: &str) -> Result<Audience> {
     let out = std::io::stdout();
+    let closed = was_closed(out.as_fd());
     let mut left = text.as_bytes();
     while !left.is_empty() {
-        let written = match fs::write(out.as_fd(), left) {
+        // /dev/null stands in the place of one that was closed.
+        let written = match if closed { Err(Errno::EBADF) } else { fs::write(out.as_fd(), left) } {
             Ok(written) => left.get(written..).filter(|rest| rest.len() < left.len()).ok_or(Errno::EIO),
             // Whoever has the same file open may want it not to wait; we do.
             Err(Errno::EAGAIN) => poll::one(out.as_fd(), PollFlags::POLLOUT, None).map(|_| left),
@@ -39,6 +43,13 @@ pub fn write(text: &str) -> Result<Audience> {
         left = written.at(Stage::Args, || "write standard output")?;
     }
     Ok(Audience::There)
+}
+
+/// Looks whether standard output is open for writing, for who could not do again what he is about to write.
+pub fn check_open() -> Result<()> {
+    let out = std::io::stdout();
+    let open = is_writable(out.as_fd()).map(|writable| writable && !was_closed(out.as_fd()));
+    open.and_then(|open| if open { Ok(()) } else { Err(Errno::EBADF) }).at(Stage::Args, || "write standard output")
 }
 
 /// [`write()`]; a reader that went away (`brisk list | head`) is no error.
@@ -66,9 +77,10 @@ pub fn compact(value: &impl Serialize) -> Result<String> {
 fn escaped(json: String) -> String {
     let mut text = String::with_capacity(json.len() + 1);
     for c in json.chars() {
-        // Those that are ASCII are escaped already, but for DEL, or between values; all of the others have four digits.
+        // Those that are ASCII are escaped already, but for DEL, or between values.
         if (!c.is_ascii() || c == '\u{7f}') && is_unseen(c) {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            // Two of them where four digits are too few.
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             text.push(c);
         }
@@ -132,11 +144,13 @@ pub fn steps(asked: &Transfer, rows: &[TransferRow]) -> String {
 pub(super) fn align(rows: &[impl AsRef<[String]>]) -> String {
     let cell = |row: usize, column: usize| rows[row].as_ref().get(column).map_or("", String::as_str);
     let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
-    let width = |column| (0..rows.len()).map(|row| cell(row, column).chars().count() + 3).max().unwrap_or(0).max(12);
+    let width = |column| (0..rows.len()).map(|row| shown_width(cell(row, column)) + 3).max().unwrap_or(0).max(12);
     let widths: Vec<usize> = (0..columns.saturating_sub(1)).map(width).collect();
     (0..rows.len()).fold(String::new(), |mut text, row| {
         for (column, width) in widths.iter().enumerate() {
-            text.push_str(&format!("{:width$}", cell(row, column)));
+            let cell = cell(row, column);
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width - shown_width(cell)));
         }
         text.push_str(cell(row, widths.len()));
         text.push('\n');

@@ -4,11 +4,14 @@
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 //!
 //! The modules, in the order of the work: `kinds` is what failed and what was being done, `hints` the advice that follows from both, `nearest` the
-//! word that was meant.
+//! word that was meant, `shown` how
+//! a text is shown that may be anybody's, and `width` how much room it takes.
 
 mod hints;
 mod kinds;
 mod nearest;
+mod shown;
+mod width;
 
 use std::fmt;
 
@@ -19,13 +22,8 @@ use crate::sys::errno;
 pub use hints::OWN_ROOT;
 pub use kinds::{Deed, Stage};
 pub use nearest::nearest;
-
-/// What a terminal obeys instead of showing it: control characters, and those that change the direction of the text around
-/// them or break its line (Unicode's bidirectional controls, CVE-2021-42574).
-pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+pub use shown::{LONGEST_MESSAGE, LONGEST_NAME, bounded, is_unseen, shell_word};
+pub use width::{fitting, fitting_end, width};
 
 /// What lies below an [`Error`].
 #[derive(Debug, thiserror::Error)]
@@ -311,11 +309,20 @@ fn json_words(error: &serde_json::Error) -> (String, String) {
         other => other,
     };
     let found = found.replacen("invalid type: floating point `", "invalid type: number `", 1);
-    (format!("{found}, expected {expected}"), position)
+    (format!("{}, expected {expected}", bounded(&found, LONGEST_NAME)), position)
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.tell(&mut text)?;
+        f.write_str(&bounded(&text, LONGEST_MESSAGE))
+    }
+}
+
+impl Error {
+    /// All of it.
+    fn tell(&self, f: &mut impl fmt::Write) -> fmt::Result {
         write!(f, "{}: ", self.stage.name())?;
         // Whatever the words are: the field is among them.
         if let Some(ErrorField { path, flag }) = self.field.as_deref() {

@@ -65,8 +65,8 @@ impl Looks {
     }
 
     /// What stands for the rest of a word that does not fit.
-    pub fn ellipsis(self) -> char {
-        if self.unicode { '…' } else { '~' }
+    pub fn ellipsis(self) -> &'static str {
+        if self.unicode { "…" } else { "~" }
     }
 
     /// The text in its colour.

@@ -2,13 +2,18 @@
 //!
 //! Not trusted: the texts in them, which may be an image's.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use brisk::cli::log::printable;
 use brisk::cli::output;
 use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
-use brisk::sys::destination::Destination;
+use brisk::sys::destination::{self, Destination};
+use brisk::sys::fs;
+
+use crate::looks::Looks;
+use crate::table::cut_front;
 
 /// How wide every picture is, in the units of its coordinates.
 pub const WIDTH: f64 = 960.0;
@@ -84,15 +89,9 @@ pub fn escaped(text: &str) -> String {
     })
 }
 
-/// As many characters at the end of a path as fit: what it is called matters more than where it is.
+/// As much of the end of a path as fits so many columns: what it is called matters more than where it is.
 pub fn short_path(text: &str, most: usize) -> String {
-    let text = printable(text);
-    let length = text.chars().count();
-    if length <= most {
-        text
-    } else {
-        text.chars().skip(length - most + 1).fold("…".to_owned(), |out, c| out + &c.to_string())
-    }
+    cut_front(&printable(text), most, Looks { unicode: true, ..Looks::PLAIN })
 }
 
 /// Where a text goes that is written as a whole.
@@ -106,7 +105,7 @@ impl NamedFile {
     /// Looks it up, standard output for `-`: what is not written to is refused before anything is done.
     pub fn find(path: &Path) -> Result<NamedFile> {
         if path == Path::new("-") {
-            return Ok(NamedFile::Stdout);
+            return output::check_open().map(|()| NamedFile::Stdout);
         }
         let what = format!("write {}", path.display());
         let found = Destination::writable_but_link(path).at(Stage::Args, || what.clone());
@@ -131,11 +130,20 @@ impl NamedFile {
     }
 
     /// Whether both are one.
-    pub fn is(&self, other: &NamedFile) -> bool {
-        match (self, other) {
+    fn is(&self, other: &NamedFile) -> bool {
+        let one = match (self, other) {
             (NamedFile::Stdout, NamedFile::Stdout) => true,
             (NamedFile::File(one, _), NamedFile::File(other, _)) => one.is(other),
             _ => false,
+        };
+        one || self.kept().is_some_and(|file| other.kept() == Some(file))
+    }
+
+    /// Which file it is, if that is there.
+    fn kept(&self) -> Option<(u64, u64)> {
+        match self {
+            NamedFile::Stdout => fs::stat(fs::STDOUT).ok().and_then(|stat| destination::kept(&stat)),
+            NamedFile::File(destination, _) => destination.kept(),
         }
     }
 
@@ -157,10 +165,22 @@ pub fn takes_stdout(file: &Path, format: Format) -> Result<bool> {
     Ok(takes)
 }
 
-/// Writes it as a whole: to standard output for `-`, into a fifo or to a terminal, else into a new file that takes the name from one
-/// that was there. A link keeps the name, and is not written to.
-pub fn write(path: &Path, text: &str) -> Result<()> {
-    NamedFile::find(path)?.write(text)
+/// Refuses files of which one would be lost: two texts in one, or one in the place of what is read. Each has what it is called.
+pub fn each_its_own(written: &[(&str, &NamedFile)], read: &[(&str, &Path)]) -> Result<()> {
+    for (at, (name, file)) in written.iter().enumerate() {
+        if let Some((other, _)) = written[..at].iter().find(|(_, other)| file.is(other)) {
+            return Err(Error::new(Stage::Args, format!("{other} and {name} are one file")));
+        }
+        let is_read = |path: &Path| {
+            let found = std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+            found.is_some_and(|found| file.kept() == Some(found))
+        };
+        if let Some((other, path)) = read.iter().find(|(_, path)| is_read(path)) {
+            return Err(Error::new(Stage::Args, format!("{name} is {other}, {}", path.display()))
+                .with_hint("what is read is not written over"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -185,13 +205,45 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         let (link, file) = (dir.join("link"), dir.join("file"));
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let error = write(&link, "x").unwrap_err();
+        let error = NamedFile::find(&link).unwrap_err();
         assert!(error.hint().unwrap().contains("it is a link") && !file.exists(), "{error}");
         for text in ["one", "another"] {
-            write(&file, text).unwrap();
+            NamedFile::find(&file).unwrap().write(text).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         }
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2, "nothing else is left");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn each_text_has_a_file_of_its_own() {
+        let dir = std::env::temp_dir().join(format!("brisk-svg-own-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let [file, link, symlink, fifo, new] = ["file", "hard", "soft", "fifo", "new"].map(|name| dir.join(name));
+        std::fs::write(&file, "x").unwrap();
+        std::fs::hard_link(&file, &link).unwrap();
+        std::os::unix::fs::symlink(&file, &symlink).unwrap();
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        let around = dir.join(".");
+        let find = |path: &Path| NamedFile::find(path).unwrap();
+        for (one, other) in [
+            (&file, &file),
+            (&file, &link),
+            (&file, &around.join("file")),
+            (&fifo, &fifo),
+            (&fifo, &around.join("fifo")),
+            (&new, &around.join("new")),
+        ] {
+            let error = each_its_own(&[("--a", &find(one)), ("--b", &find(other))], &[]).unwrap_err();
+            assert_eq!(error.to_string(), "args: --a and --b are one file", "{one:?} {other:?}");
+        }
+        for read in [&file, &link, &symlink] {
+            let error = each_its_own(&[("--a", &find(&file))], &[("what is read", read)]).unwrap_err();
+            assert!(error.to_string().contains("--a is what is read"), "{error}");
+        }
+        let null = Path::new("/dev/null");
+        each_its_own(&[("--a", &find(null)), ("--b", &find(null)), ("--c", &find(&new))], &[("it", &file)]).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -1,5 +1,7 @@
 //! Tables that fit a width: what matters least is left out first, and names are cut last.
 
+use brisk::error::{fitting, fitting_end, width};
+
 use crate::looks::{Looks, Tone};
 
 /// A column.
@@ -63,21 +65,21 @@ const SHORT_NAME: usize = 16;
 
 /// The title and the lines.
 pub fn lines(columns: &[Column], rows: &[Vec<Cell>], looks: Looks) -> Vec<String> {
-    let width = |index: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.text.chars().count());
+    let widest = |index: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| width(&cell.text));
         cells.chain([columns[index].title.len(), columns[index].least]).max().unwrap_or(0)
     };
-    let mut shown: Vec<(usize, usize)> = (0..columns.len()).map(|index| (index, width(index))).collect();
+    let mut shown: Vec<(usize, usize)> = (0..columns.len()).map(|index| (index, widest(index))).collect();
     if let Some(room) = looks.width {
         fit(columns, &mut shown, room);
     }
     let line = |cell: &dyn Fn(usize) -> (String, Tone)| {
         let mut line = String::new();
-        for (position, (index, width)) in shown.iter().enumerate() {
+        for (position, (index, room)) in shown.iter().enumerate() {
             let (text, tone) = cell(*index);
             let path = columns[*index].side == Align::Path;
-            let text = if path { cut_front(&text, *width, looks) } else { cut(&text, *width, looks) };
-            let padding = " ".repeat(width - text.chars().count());
+            let text = if path { cut_front(&text, *room, looks) } else { cut(&text, *room, looks) };
+            let padding = " ".repeat(room - width(&text));
             if position > 0 {
                 line.push_str(&" ".repeat(GAP));
             }
@@ -132,17 +134,45 @@ fn fit(columns: &[Column], shown: &mut Vec<(usize, usize)>, room: usize) {
 }
 
 /// The text, or as much of it as fits.
-pub fn cut(text: &str, width: usize, looks: Looks) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
+pub fn cut(text: &str, room: usize, looks: Looks) -> String {
+    match (width(text) <= room, room.checked_sub(1)) {
+        (true, _) => text.to_owned(),
+        (false, Some(before)) => fitting(text, before).to_owned() + looks.ellipsis(),
+        (false, None) => String::new(),
     }
-    text.chars().take(width.saturating_sub(1)).chain([looks.ellipsis()]).take(width).collect()
 }
 
 /// The text, or as much of its end as fits.
-fn cut_front(text: &str, width: usize, looks: Looks) -> String {
-    match text.chars().count() {
-        length if length <= width => text.to_owned(),
-        length => [looks.ellipsis()].into_iter().chain(text.chars().skip(length - width + 1)).take(width).collect(),
+pub fn cut_front(text: &str, room: usize, looks: Looks) -> String {
+    match (width(text) <= room, room.checked_sub(1)) {
+        (true, _) => text.to_owned(),
+        (false, Some(behind)) => looks.ellipsis().to_owned() + fitting_end(text, behind),
+        (false, None) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let columns = [text("NAME", 0), number("N", 0), path("PATH")];
+        let names = [
+            "web",
+            "\u{5bb9}\u{5668}\u{1f433}",
+            "e\u{301}te\u{301}",
+            "\u{5bb9}\u{5668}\u{5bb9}\u{5668}\u{5bb9}\u{5668}",
+        ];
+        let row =
+            |name: &&str| ["", "12", ""].map(|text| Cell::new(if text.is_empty() { *name } else { text })).to_vec();
+        let rows: Vec<Vec<Cell>> = names.iter().map(row).collect();
+        for room in [None, Some(40), Some(24), Some(17), Some(12), Some(8)] {
+            let lines = lines(&columns, &rows, Looks { width: room, ..Looks::PLAIN });
+            let at = |line: &String| line.find("12").map(|at| width(&line[..at]));
+            let columns: Vec<_> = lines[1..].iter().map(at).collect();
+            assert!(columns.iter().all(|at| *at == columns[0]), "{room:?} {lines:#?}");
+            assert!(room.is_none_or(|room| lines.iter().all(|line| width(line) <= room)), "{room:?} {lines:#?}");
+        }
     }
 }

@@ -11,12 +11,12 @@ use brisk::cli::put::{Format, Word};
 use brisk::container::options::Global;
 use brisk::error::{Context, Result, Stage};
 use brisk::sys::poll::{self, PollFd, PollFlags};
-use brisk::sys::{process, signal};
+use brisk::sys::signal;
 
 use crate::containers::Finder;
 use crate::figures::{Look, Reading};
 use crate::looks::{Audience, Looks, Tone, write};
-use crate::screen::{Keystroke, Screen, keys};
+use crate::screen::{ENDS, Keystroke, Screen, Turn, keys};
 use crate::stats::{Growing, Shown};
 use crate::table::{Align, Cell, Column, cut, lines, number};
 use crate::{json, units};
@@ -151,9 +151,18 @@ const SORTS: &[(char, SortKey, &str)] = &[
 
 fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Result<u8> {
     let signals = signal::take_all().at(Stage::Signal, || "take the signals")?;
+    if let Turn::Over(signal) = Screen::await_turn(&signals)? {
+        return Ok(ended(signal));
+    }
     let mut screen = Screen::enter(&signals)?;
     let mut next = Instant::now() + ui.interval;
     loop {
+        // Whoever has begun us may have taken the terminal without a word.
+        if !Screen::is_ours()
+            && let Turn::Over(signal) = screen.resume()?
+        {
+            return Ok(ended(signal));
+        }
         sort_rows(&mut look.rows, ui.sort, ui.order);
         let (height, width) = Screen::size();
         let picture = picture(&look, ui, height, Looks { width: Some(width), ..looks });
@@ -163,9 +172,10 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
         let after = match wait(&signals, &screen, next)? {
             Woken::Time => After::LookAgain,
             Woken::Signals(signals) => match told(&signals) {
-                Told::End(signal) => return Ok(128u8.saturating_add(u8::try_from(signal).unwrap_or(0))),
+                Told::End(signal) => return Ok(ended(signal)),
                 Told::Go(after) => after,
             },
+            Woken::Keys if !Screen::is_ours() => After::Draw,
             Woken::Keys => match keys()? {
                 None => return Ok(0),
                 Some(keys) => keys.iter().map(|key| ui.press(key, height)).fold(After::Draw, heavier),
@@ -174,10 +184,17 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
         match after {
             After::Quit => return Ok(0),
             After::Draw => {}
-            After::Resume => screen.resume()?,
+            After::Resume => {
+                if let Turn::Over(signal) = screen.resume()? {
+                    return Ok(ended(signal));
+                }
+            }
             After::Stop => {
                 drop(screen);
-                signal::kill(process::getpid(), libc::SIGSTOP).at(Stage::Signal, || "stop")?;
+                signal::stop_group(libc::SIGTSTP).at(Stage::Signal, || "stop")?;
+                if let Turn::Over(signal) = Screen::await_turn(&signals)? {
+                    return Ok(ended(signal));
+                }
                 screen = Screen::enter(&signals)?;
             }
             After::LookAgain => {
@@ -191,6 +208,11 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
             }
         }
     }
+}
+
+/// The exit status of who was ended by this signal.
+fn ended(signal: i32) -> u8 {
+    128u8.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
 
 /// The containers of now. Those that were there before keep the figures of then, from which the next rates are measured.
@@ -243,7 +265,7 @@ enum Told {
 
 fn told(signals: &[i32]) -> Told {
     let asks = |wanted: &[i32]| signals.iter().copied().find(|signal| wanted.contains(signal));
-    match asks(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]) {
+    match asks(&ENDS) {
         Some(signal) => Told::End(signal),
         None if asks(&[libc::SIGTSTP]).is_some() => Told::Go(After::Stop),
         // By SIGSTOP, of which we are not told: who continues us has had the terminal meanwhile.

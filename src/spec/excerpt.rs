@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 
-use crate::error::is_unseen;
+use crate::error::{is_unseen, width};
 
 /// A value of a text: the path of the field, as `mounts[3].options`, and the bytes it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,11 +96,11 @@ pub fn excerpt(text: &[u8], span: &FieldSpan) -> String {
     };
     let before = shown(&text[from..start]);
     let (lead, tail) = (if from > line_start { "…" } else { "" }, if to < line_end { "…" } else { "" });
-    let marked = shown(&text[start..span.bytes.end.clamp(start, to)]).trim_end().chars().count().max(1);
+    let marked = width(shown(&text[start..span.bytes.end.clamp(start, to)]).trim_end()).max(1);
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{number:>6} | {lead}{before}{}{tail}", shown(&text[start..to]));
-    let indent = lead.chars().count() + before.chars().count();
+    let indent = width(lead) + width(&before);
     let _ = writeln!(out, "       | {}{}", " ".repeat(indent), "^".repeat(marked));
     out
 }

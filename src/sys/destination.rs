@@ -75,15 +75,26 @@ impl Destination {
         }
     }
 
-    /// Whether both are one name.
+    /// Whether both are one name, or names of one file.
     pub fn is(&self, other: &Destination) -> bool {
-        match (self, other) {
+        let one_name = match (self, other) {
             (Destination::Name(dir, name), Destination::Name(other_dir, other_name)) if name == other_name => {
                 let inode = |dir: &OwnedFd| fs::stat(dir.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
                 inode(dir).is_ok_and(|here| inode(other_dir) == Ok(here))
             }
             _ => false,
+        };
+        one_name || self.kept().is_some_and(|file| other.kept() == Some(file))
+    }
+
+    /// The file that has the name now, or the fifo; none where there is none. See [`kept`].
+    pub fn kept(&self) -> Option<(u64, u64)> {
+        match self {
+            Destination::Name(dir, name) => fs::stat_at(dir.as_fd(), name),
+            Destination::Stream(file) => fs::stat(file.as_fd()),
         }
+        .ok()
+        .and_then(|stat| kept(&stat))
     }
 
     /// Writes it; to somebody who does not read only for some time.
@@ -107,6 +118,12 @@ impl Destination {
             let _ = fs::unlink(dir, &temporary, 0);
         })
     }
+}
+
+/// Which file this is, by device and inode, where there would be one text in it instead of two that were written there: no device, which
+/// keeps nothing or is looked at while it is written to.
+pub fn kept(stat: &libc::stat) -> Option<(u64, u64)> {
+    (fs::kind(stat) != libc::S_IFCHR).then_some((stat.st_dev, stat.st_ino))
 }
 
 fn is_link(dir: BorrowedFd<'_>, name: &CStr) -> bool {

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 
@@ -157,6 +159,12 @@ pub fn getpid() -> i32 {
     (unsafe { raw!(SYS_getpid) }) as i32
 }
 
+/// getpgid(2): our process group; 0 where that is of a pid namespace above ours.
+pub fn getpgrp() -> i32 {
+    // SAFETY: no memory is passed.
+    (unsafe { raw!(SYS_getpgid, 0) }) as i32
+}
+
 /// getppid(2); 0 when the parent is in another pid namespace.
 pub fn getppid() -> i32 {
     // SAFETY: no memory is passed.
@@ -267,6 +275,20 @@ pub fn is_setuid() -> bool {
     super::cred::caps().map_or(true, |caps| (0..64).any(|cap| caps.permitted >> cap & 1 == 1 && !ambient(cap)))
 }
 
+/// A bit for each standard stream that was closed when we began.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Whether this standard stream was closed when we began ([`prepare`]): who writes to it is to hear of that, and not write to /dev/null.
+pub fn was_closed(stream: BorrowedFd<'_>) -> bool {
+    CLOSED.load(Relaxed).checked_shr(stream.as_raw_fd().cast_unsigned()).is_some_and(|bits| bits & 1 == 1)
+}
+
+/// Has each standard stream that was closed when we began closed for the program that takes our place.
+pub fn close_again() -> Result<()> {
+    let mut streams = [0, 1, 2].into_iter().filter(|stream| CLOSED.load(Relaxed) >> stream & 1 == 1);
+    streams.try_for_each(|stream| super::descriptor::set_cloexec(stream, libc::FD_CLOEXEC))
+}
+
 /// What a program needs before it opens anything: /dev/null for every closed standard stream, or the next file
 /// opened would be taken for one (CVE-2002-0572 is what that leads to), and a SIGPIPE that writes fail with instead.
 pub fn prepare() -> Result<()> {
@@ -274,7 +296,8 @@ pub fn prepare() -> Result<()> {
     // SAFETY: three pollfds, as said.
     done(unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) }.into())?;
     // The lowest number is taken first, so each lands where it is missing.
-    for _ in streams.iter().filter(|stream| stream.revents & libc::POLLNVAL != 0) {
+    for stream in streams.iter().filter(|stream| stream.revents & libc::POLLNVAL != 0) {
+        CLOSED.fetch_or(1 << stream.fd, Relaxed);
         // SAFETY: the path ends in NUL.
         done(unsafe { raw!(SYS_openat, libc::AT_FDCWD, c"/dev/null".as_ptr(), libc::O_RDWR, 0) })?;
     }

@@ -233,6 +233,20 @@ pub fn forward(child: i32, signal: i32) -> Result<()> {
     done(unsafe { raw!(SYS_rt_sigqueueinfo, child, signal, &raw const info) })
 }
 
+/// Stops our process group by this signal, as a terminal does, for who has taken all signals. Nobody could continue a
+/// group that is orphaned (setpgid(2)), so the kernel stops none. Who was stopped finds SIGCONT in the descriptor of [`take_all`].
+pub fn stop_group(signal: i32) -> Result<()> {
+    let mask = 1u64 << (signal - 1);
+    set_default(mask)?;
+    kill(0, signal)?;
+    // SAFETY: the mask is 8 readable bytes.
+    let change =
+        |how: libc::c_int| done(unsafe { raw!(SYS_rt_sigprocmask, how, &raw const mask, ptr::null_mut::<u64>(), 8) });
+    // Between these two we are stopped.
+    change(libc::SIG_UNBLOCK)?;
+    change(libc::SIG_BLOCK)
+}
+
 /// kill(2): for processes that no pidfd can be had of, and for those listed in a frozen cgroup.
 pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: no memory is passed.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::descriptor;
 use super::fs::{self, own};
+use super::process;
 use super::{Result, cvt, done, raw};
 
 /// Opens a new pseudo-terminal through the `ptmx` at `path` below `root`; returns master and slave. The slave
@@ -54,6 +55,15 @@ pub fn size(tty: BorrowedFd<'_>) -> Result<(u16, u16)> {
 pub fn set_controlling(tty: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: TIOCSCTTY takes a number by value.
     done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCSCTTY, 0) })
+}
+
+/// Whether we may use this terminal now, by the rules of jobs (TIOCGPGRP): our process group has it. They do not hold for what is no
+/// terminal of our session, or is gone.
+pub fn is_ours(tty: BorrowedFd<'_>) -> bool {
+    let mut group: libc::pid_t = 0;
+    // SAFETY: TIOCGPGRP fills one pid_t.
+    let found = done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCGPGRP, &raw mut group) });
+    found.is_err() || group == process::getpgrp()
 }
 
 /// Whether the descriptor is a terminal.

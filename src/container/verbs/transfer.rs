@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::container::lookup::{Container, locked};
 use crate::container::options::{Global, Transfer};
 use crate::container::verbs::update;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage, shell_word};
 use crate::plan::cgroup::transfer::{Amounts, CpuGrain, LimitHolder, Share, transfer};
 use crate::plan::cgroup::update::merge;
 use crate::spec::resources::Resources;
@@ -188,7 +188,7 @@ fn told(error: Error, global: &Global, args: &Transfer, before: Amounts, done: u
         return error.with_hint(format!("{done} of {steps} steps were done, which moved nothing"));
     }
     if done > 0 {
-        let root = global.root.is_given().then(|| format!("--root {} ", global.root.path().display()));
+        let root = global.root.is_given().then(|| format!("--root {} ", shell_word(global.root.path().as_os_str())));
         let back = format!("brisk {}update --move {before} {} {}", root.unwrap_or_default(), args.to, args.from);
         return error
             .with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back, while both run"));

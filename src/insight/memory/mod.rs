@@ -19,7 +19,7 @@ use brisk::error::Result;
 use crate::containers::Finder;
 use crate::json;
 use crate::looks::Looks;
-use crate::svg;
+use crate::svg::{self, NamedFile};
 
 use look::MemoryLook;
 
@@ -27,13 +27,18 @@ use look::MemoryLook;
 pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
     let MemoryArgs { ids, format, filters, plain, svg } = args;
     let only_picture = svg.as_deref().map_or(Ok(false), |file| svg::takes_stdout(file, *format))?;
+    // Before what takes time.
+    let picture = svg.as_deref().map(NamedFile::find).transpose()?;
+    if let Some(file) = picture.as_ref().filter(|_| !only_picture) {
+        svg::each_its_own(&[("--svg", file), ("standard output", &NamedFile::Stdout)], &[])?;
+    }
     let found = Finder::new(global, ids)?.look_for_all(filters)?;
     let look = MemoryLook::at(found)?;
     if *format != Format::Json {
         look.problems.iter().for_each(|problem| (global.warn)(problem));
     }
-    if let Some(file) = svg {
-        svg::write(file, &picture::draw(&look))?;
+    if let Some(file) = picture {
+        file.write(&picture::draw(&look))?;
         if only_picture {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Lines that fit: a label, and text beside it that goes on below itself.
 
 use brisk::cli::log::printable;
+use brisk::error::{fitting, width};
 
 use crate::looks::{Looks, Tone};
 
@@ -12,9 +13,9 @@ const LEAST_TEXT: usize = 12;
 /// Both may be anybody's: every line of a plan comes through here, and what a terminal would obey is escaped.
 pub fn beside(label: &str, text: &str, tone: Tone, looks: Looks) -> Vec<String> {
     let (label, text) = (printable(label), &printable(text));
-    let indent = label.chars().count();
-    let Some(width) = looks.width else { return vec![label + &looks.paint(tone, text)] };
-    let room = width.saturating_sub(indent).max(LEAST_TEXT);
+    let indent = width(&label);
+    let Some(screen) = looks.width else { return vec![label + &looks.paint(tone, text)] };
+    let room = screen.saturating_sub(indent).max(LEAST_TEXT);
     let parts = broken(text, room);
     let line = |(at, part): (usize, &String)| {
         let before = if at == 0 { label.clone() } else { " ".repeat(indent) };
@@ -24,23 +25,22 @@ pub fn beside(label: &str, text: &str, tone: Tone, looks: Looks) -> Vec<String> 
     lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// The text in lines of at most `room` characters: broken behind a space or a comma where there is one.
+/// The text in lines of at most `room` columns: broken behind a space or a comma where there is one.
 fn broken(text: &str, room: usize) -> Vec<String> {
-    let letters: Vec<char> = text.chars().collect();
     let mut lines = Vec::new();
-    let mut rest = &letters[..];
-    while rest.len() > room {
-        let end = rest[..room].iter().rposition(|c| matches!(c, ' ' | ',')).map(|at| at + 1);
+    let mut rest = text;
+    while width(rest) > room {
+        // One character at least: of a line that is narrower than it, nothing can be made.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let fits = fitting(rest, room).len().max(first);
+        let end = rest[..fits].rfind([' ', ',']).map(|at| at + 1);
         // One space more may hang over the end.
-        let end = if rest[room] == ' ' { room } else { end.unwrap_or(room) };
-        lines.push(rest[..end].iter().collect::<String>().trim_end().to_owned());
-        rest = &rest[end..];
-        while let [' ', after @ ..] = rest {
-            rest = after;
-        }
+        let end = if rest[fits..].starts_with(' ') { fits } else { end.unwrap_or(fits) };
+        lines.push(rest[..end].trim_end().to_owned());
+        rest = rest[end..].trim_start_matches(' ');
     }
     if !rest.is_empty() || lines.is_empty() {
-        lines.push(rest.iter().collect());
+        lines.push(rest.to_owned());
     }
     lines
 }
@@ -65,7 +65,14 @@ mod tests {
         for room in 1..70 {
             let lines = broken(text, room);
             assert_eq!(bare(&lines.concat()), bare(text), "{room}");
-            assert!(lines.iter().all(|line| line.chars().count() <= room), "{room}: {lines:?}");
+            assert!(lines.iter().all(|line| width(line) <= room), "{room}: {lines:?}");
         }
+        let wide = "\u{5bb9}\u{5668} e\u{301}".repeat(9);
+        for room in 2..30 {
+            let lines = broken(&wide, room);
+            assert_eq!(bare(&lines.concat()), bare(&wide), "{room}");
+            assert!(lines.iter().all(|line| width(line) <= room), "{room}: {lines:?}");
+        }
+        assert_eq!(broken("\u{5bb9}\u{5668}", 1).len(), 2);
     }
 }

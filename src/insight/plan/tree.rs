@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use brisk::cli::log::printable;
+use brisk::error::width;
 
 use super::document::PlanDocument;
 use super::layout::beside;
@@ -91,15 +92,15 @@ fn drawn(rows: &BTreeMap<Vec<String>, TreeRow>, looks: Looks) -> Vec<String> {
             (mark + &branch + &printable(path.last().map_or("/", String::as_str)), row)
         })
         .collect();
-    let longest = named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let column = looks.width.map_or(longest, |width| longest.min(width * 2 / 5)) + 2;
+    let longest = named.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
+    let column = looks.width.map_or(longest, |room| longest.min(room * 2 / 5)) + 2;
     let mut lines = Vec::new();
     for (name, row) in named {
         let Some(row) = row else {
             lines.push(name);
             continue;
         };
-        let length = name.chars().count();
+        let length = width(&name);
         let label = if length + 2 > column {
             // Its text begins below it.
             lines.push(name);
@@ -110,7 +111,7 @@ fn drawn(rows: &BTreeMap<Vec<String>, TreeRow>, looks: Looks) -> Vec<String> {
         lines.extend(beside(&label, &row.text, row.tone, looks));
     }
     // A name may be longer than any line.
-    let fits = |line: String| looks.width.is_none_or(|width| line.chars().count() <= width) || line.contains('\x1b');
+    let fits = |line: String| looks.width.is_none_or(|room| width(&line) <= room) || line.contains('\x1b');
     lines
         .into_iter()
         .flat_map(|line| if fits(line.clone()) { vec![line] } else { beside("", &line, Tone::Plain, looks) })

@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -33,15 +34,16 @@ use brisk::plan::process::caps;
 use brisk::plan::seccomp::{FLAGS, flag};
 use brisk::spec::annotations::SECCOMP_BPF_DATA;
 use brisk::spec::seccomp::Seccomp;
-use brisk::spec::{self, Loaded, Spec};
+use brisk::spec::{self, CONFIG, Loaded, Spec};
+use brisk::sys::process::Exit;
 use brisk::sys::seccomp::{FLAG_WAIT_KILLABLE_RECV, Instruction};
 use brisk::sys::{self, arguments, fs, poll, process, signal};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
-use crate::json;
 use crate::looks::Looks;
 use crate::svg::NamedFile;
+use crate::{json, svg};
 
 use calls::{CallNames, FilterLoad};
 use filter::OwnFilter;
@@ -51,7 +53,18 @@ use watch::CallWatch;
 
 /// Runs the container of a bundle; its exit status.
 pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
-    let RecordArgs { id, bundle, config, output, merge, compare, report, runtime, plain } = args;
+    let RecordArgs {
+        id,
+        bundle,
+        config,
+        output,
+        merge,
+        compare,
+        // `files`.
+        report: _,
+        runtime,
+        plain,
+    } = args;
     let dir = std::path::absolute(bundle).at(Stage::Bundle, || format!("find the bundle {}", bundle.display()))?;
     let loaded = match config {
         Some(file) => spec::load_file(file)?,
@@ -59,11 +72,7 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     };
     loaded.warnings.iter().for_each(|warning| (global.warn)(warning));
     let own = own_profile(&loaded.spec);
-    let profile_file = NamedFile::find_file(output)?;
-    let report_file = report.as_deref().map(NamedFile::find_file).transpose()?;
-    if report_file.as_ref().is_some_and(|other| profile_file.is(other)) {
-        return Err(Error::new(Stage::Args, "--output and --report are one file"));
-    }
+    let (profile_file, report_file) = files(args, &dir)?;
     let to_add_to = || match *merge {
         true => RecordedProfile::read(&profile_file, output, global.warn),
         false => Ok(RecordedProfile::default()),
@@ -86,7 +95,13 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     let (child, _config) = run(global, &dir, &text, id)?;
 
     let mut watch = CallWatch::new(filter, socket, signals, CallNames::new());
-    let status = watch.until_the_end(child)?;
+    let ended = watch.until_the_end(child)?;
+    let killed = ended.signal().map(|signal| Exit::Signal(signal).status());
+    let status = killed.or(ended.code()).unwrap_or(1) as u8;
+    if killed.is_some() && watch.has_begun() {
+        // What was recorded is worth more than this.
+        delete(id).unwrap_or_else(|error| (global.warn)(&format!("{id} is left without its `brisk run`: {error}")));
+    }
     let seen = watch.finish();
     let Some(seen) = seen else {
         let what = "no program was run, so nothing was recorded";
@@ -124,6 +139,27 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
         return Err(error.with_hint("the profile is on standard output instead"));
     }
     reported.map(|()| status)
+}
+
+/// Where the profile goes, and the report: neither is what the other is, or what is read.
+fn files(args: &RecordArgs, bundle: &Path) -> Result<(NamedFile, Option<NamedFile>)> {
+    let profile = NamedFile::find_file(&args.output)?;
+    let report = args.report.as_deref().map(NamedFile::find_file).transpose()?;
+    let mut written = vec![("--output", &profile)];
+    written.extend(report.iter().map(|report| ("--report", report)));
+    // What the program writes.
+    if !written.iter().any(|(_, file)| matches!(file, NamedFile::Stdout)) {
+        written.push(("standard output", &NamedFile::Stdout));
+    }
+    let config = bundle.join(CONFIG);
+    let mut read = vec![("the configuration of the bundle", &*config)];
+    read.extend(args.config.as_deref().map(|path| ("--config", path)));
+    svg::each_its_own(&written, &read)?;
+    // To what is in a profile can be added, and it may be asked what of that was not used now.
+    let written = if args.merge { &written[1..] } else { &written };
+    let compared: Vec<_> = args.compare.as_deref().map(|path| ("--compare", path)).into_iter().collect();
+    svg::each_its_own(written, &compared)?;
+    Ok((profile, report))
 }
 
 /// Keeps others from adding to the file, for as long as what is returned is there. It is its directory that is locked: the file is
@@ -226,18 +262,34 @@ fn base64(bytes: &[u8]) -> String {
 /// Begins the container, of a file that has to stay open for as long. It ends with us: its `run` sees to that, and where that is
 /// killed with us, the kernel.
 fn run(global: &Global<'_>, bundle: &Path, config: &[u8], id: &str) -> Result<(Child, File)> {
-    let brisk = insight::caller()?;
-    let argv: Vec<OsString> = arguments::all().into_iter().skip(1).collect();
     let file = fs::memfd(c"config.json").at(Stage::Host, || "make a memory file")?;
     let path = by_number(&file);
     let mut file = File::from(file);
     file.write_all(config).at(Stage::Host, || "write the configuration")?;
     let trusted = global.trust_annotations.iter().map(String::as_str).chain([SECCOMP_BPF_DATA]).collect::<Vec<_>>();
-    let mut command = Command::new(brisk);
-    command.args(scan::before_the_command(&argv)).arg("--trust-annotations").arg(trusted.join(","));
+    let mut command = brisk()?;
+    command.arg("--trust-annotations").arg(trusted.join(","));
     command.arg("run").arg("--die-with-parent").arg("--bundle").arg(bundle).arg("--config").arg(path).arg(id);
     let child = process::spawn(&mut command).at(Stage::Host, || "run brisk")?;
     Ok((child, file))
+}
+
+/// Deletes the container of a `run` that was killed: of whoever is alive in it each system call would wait for us. (With a pid namespace
+/// that is nobody.)
+fn delete(id: &str) -> Result<()> {
+    let what = || format!("brisk delete --force {id}");
+    let mut command = brisk()?;
+    command.args(["delete", "--force", id]);
+    let ended = process::spawn(&mut command).and_then(|mut child| child.wait()).at(Stage::Host, what)?;
+    if ended.success() { Ok(()) } else { Err(Error::new(Stage::Host, format!("{}: {ended}", what()))) }
+}
+
+/// brisk with what we were told before the command.
+fn brisk() -> Result<Command> {
+    let argv: Vec<OsString> = arguments::all().into_iter().skip(1).collect();
+    let mut command = Command::new(insight::caller()?);
+    command.args(scan::before_the_command(&argv));
+    Ok(command)
 }
 
 #[cfg(test)]

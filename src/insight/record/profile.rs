@@ -5,7 +5,7 @@ use std::path::Path;
 
 use brisk::cli::args::RecordFor;
 use brisk::cli::log::printable;
-use brisk::error::{Context, Error, Result, Stage};
+use brisk::error::{Error, LONGEST_NAME, Result, Stage, bounded};
 use brisk::plan::seccomp::{Arch, Width};
 use brisk::spec;
 use brisk::spec::seccomp::Seccomp;
@@ -40,7 +40,8 @@ impl RecordedProfile {
             return Err(Error::new(Stage::Seccomp, what)
                 .with_hint("one that refuses by default and allows names without conditions can be added to"));
         }
-        let profile = serde_json::from_value(value).at(Stage::Seccomp, || format!("read {}", path.display()))?;
+        // Once more from the text: of a field that is there twice the value above has the last alone, and this is an error then.
+        let profile: Seccomp = spec::read_json(text.as_slice(), &path.to_string_lossy(), warn)?;
         let Seccomp { architectures, syscalls, .. } = profile;
         let mut rules = syscalls.into_iter().map(|rule| rule.names.into_iter().collect());
         Ok(RecordedProfile {
@@ -108,7 +109,7 @@ fn strange(profile: &Value) -> Option<String> {
                     let odd = |(field, value): (&String, &Value)| match field.as_str() {
                         "names" => stranger(value, is_name).map(|item| format!("names{item}")),
                         "action" if *value == ALLOW => None,
-                        _ => Some(printable(field)),
+                        _ => Some(shown(field)),
                     };
                     let Some(rule) = rule.as_object() else { return Some(format!("syscalls[{index}]")) };
                     if let Some(field) = rule.iter().find_map(odd) {
@@ -119,10 +120,15 @@ fn strange(profile: &Value) -> Option<String> {
                     }
                 }
             }
-            _ => return Some(printable(field)),
+            _ => return Some(shown(field)),
         }
     }
     (!fields.contains_key("defaultAction")).then(|| "defaultAction is missing".to_owned())
+}
+
+/// The name of a field that is somebody else's.
+fn shown(field: &str) -> String {
+    printable(&bounded(field, LONGEST_NAME))
 }
 
 /// The position in a list, in brackets, of what is not as `known` has it; nothing where there is no list.

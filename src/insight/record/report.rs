@@ -6,6 +6,7 @@ use std::path::Path;
 use brisk::cli::args::RecordFor;
 use brisk::cli::log::printable;
 use brisk::cli::put::Word;
+use brisk::error::width;
 use brisk::plan::process::caps;
 use brisk::spec::seccomp::Seccomp;
 use nix::errno::Errno;
@@ -212,7 +213,7 @@ fn words_in_lines(words: &[String], indent: usize, looks: Looks) -> Vec<String> 
     for word in words {
         let word = crate::table::cut(word, room.saturating_sub(indent), looks);
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => *line = format!("{line} {word}"),
+            Some(line) if width(line) + 1 + width(&word) <= room => *line = format!("{line} {word}"),
             _ => lines.push(format!("{:indent$}{word}", "")),
         }
     }

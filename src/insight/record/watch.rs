@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use brisk::error::{Context, Result, Stage};
@@ -94,8 +94,8 @@ impl CallWatch {
         }
     }
 
-    /// Serves until `run` has ended; its exit status.
-    pub fn until_the_end(&mut self, mut child: Child) -> Result<u8> {
+    /// Serves until `run` has ended; how.
+    pub fn until_the_end(&mut self, mut child: Child) -> Result<ExitStatus> {
         loop {
             let input = PollFlags::POLLIN;
             let mut fds = vec![PollFd::new(self.signals.as_fd(), input), PollFd::new(self.socket.as_fd(), input)];
@@ -121,10 +121,15 @@ impl CallWatch {
             if !came[0].is_empty() {
                 self.pass_signals_on(&child)?;
                 if let Some(status) = child.try_wait().at(Stage::Process, || "wait for brisk")? {
-                    return Ok(status.code().map_or(1, |code| code as u8));
+                    return Ok(status);
                 }
             }
         }
+    }
+
+    /// Whether a program was begun.
+    pub fn has_begun(&self) -> bool {
+        self.capabilities.is_some()
     }
 
     /// What was seen; none where no program was begun.

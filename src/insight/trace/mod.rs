@@ -13,7 +13,7 @@ use std::path::Path;
 use brisk::cli::args::TraceArgs;
 use brisk::cli::output;
 use brisk::cli::put::Format;
-use brisk::error::{Error, Result, Stage};
+use brisk::error::Result;
 use serde_json::json;
 
 use crate::looks::Looks;
@@ -31,6 +31,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let looks = Looks::of_stdout();
     let looks = if *plain { looks.plain() } else { looks };
     let files = PictureFiles::find(picture.as_deref(), html.as_deref(), *format)?;
+    files.check(file, compare.as_deref())?;
     let first = Timeline::read(file)?;
     let Some(other) = compare else {
         let sentence = first.sentence();
@@ -79,13 +80,20 @@ impl PictureFiles {
             }
         }
         let find = |file: Option<&Path>| file.map(NamedFile::find).transpose();
-        let files = PictureFiles { svg: find(svg)?, html: find(html)?, stdout };
-        match &files {
-            PictureFiles { svg: Some(svg), html: Some(html), .. } if svg.is(html) => {
-                Err(Error::new(Stage::Args, "--svg and --html are one file"))
-            }
-            _ => Ok(files),
-        }
+        Ok(PictureFiles { svg: find(svg)?, html: find(html)?, stdout })
+    }
+
+    /// Refuses those that are one, or one of what is read.
+    fn check(&self, file: &Path, other: Option<&Path>) -> Result<()> {
+        let text = (self.stdout == StdoutUse::Text).then_some(("standard output", &NamedFile::Stdout));
+        let named = [("--svg", &self.svg), ("--html", &self.html)];
+        let named = named.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?)));
+        let written: Vec<_> = named.chain(text).collect();
+        let read: Vec<_> = [("what is read", Some(file)), ("--compare", other)]
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path?)))
+            .collect();
+        svg::each_its_own(&written, &read)
     }
 
     fn write(&self, svg: impl Fn() -> String, html: impl Fn() -> String) -> Result<StdoutUse> {

@@ -1,6 +1,7 @@
 //! The tables of `trace`.
 
 use brisk::cli::log::printable;
+use brisk::error::width;
 
 use super::compare::{ComparedStep, largest};
 use super::timeline::{Emphasis, Timeline, TracedStep};
@@ -115,11 +116,11 @@ pub fn changes(first: &Timeline, second: &Timeline, steps: &[ComparedStep], look
 
 /// A sentence in lines of this width.
 pub fn wrapped(text: &str, looks: Looks) -> Vec<String> {
-    let Some(width) = looks.width else { return vec![text.to_owned()] };
+    let Some(room) = looks.width else { return vec![text.to_owned()] };
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > width {
+        let line = lines.last().map_or(0, |line| width(line));
+        if line > 0 && line + 1 + width(word) > room {
             lines.push(String::new());
         }
         if let Some(line) = lines.last_mut() {
