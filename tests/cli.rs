@@ -558,7 +558,8 @@ fn a_command_that_takes_an_id_gives_it() {
         });
         let line = [row.name].into_iter().chain(words).collect::<Vec<_>>().join(" ");
         let expected: &[&str] = if takes { &["some-id"] } else { &[] };
-        assert_eq!(request(&line).ids(), expected, "{line}");
+        let next = "the row of src/cli/verbs.rs says which containers are named: `of |args| vec![&args.id]` where it has an ID";
+        assert_eq!(request(&line).ids(), expected, "brisk {line}: {next}");
     }
 }
 

@@ -68,8 +68,10 @@ fn fields(cases: &[String]) -> String {
     let mut rows = String::new();
     for path in found.keys() {
         let row = FIELDS.iter().filter(|(prefix, ..)| is_below(path, prefix)).max_by_key(|(prefix, ..)| prefix.len());
-        let (_, how, since, test) = row.unwrap_or_else(|| panic!("FIELDS says nothing of {path}"));
-        assert!(cases.iter().any(|case| case == test), "{path}: there is no {test}");
+        let (_, how, since, test) = row.unwrap_or_else(|| {
+            panic!("FIELDS says nothing of {path}: a row of tests/field_tests.rs, with the name of its test")
+        });
+        assert!(cases.iter().any(|case| case == test), "{path}: there is no test {test}: write it");
         rows.push_str(&format!("| `{path}` | {how} | {since} | {test} |\n"));
     }
     for (prefix, ..) in FIELDS {
@@ -83,7 +85,9 @@ fn options(cases: &[String]) -> String {
     for option in brisk::plan::rootfs::options::names() {
         let mut tests =
             OPTION_TESTS.iter().filter(|(list, _)| list.split_ascii_whitespace().any(|item| item == option));
-        let (_, test) = tests.next().unwrap_or_else(|| panic!("OPTION_TESTS says nothing of {option}"));
+        let (_, test) = tests
+            .next()
+            .unwrap_or_else(|| panic!("OPTION_TESTS says nothing of {option}: a row of tests/flag_tests.rs"));
         assert_eq!(tests.next(), None, "{option} is twice in OPTION_TESTS");
         assert!(cases.iter().any(|case| case == test), "{option}: there is no {test}");
         rows.push_str(&format!("| `option {option}` | {test} |\n"));
@@ -109,7 +113,10 @@ fn features(cases: &[String]) -> String {
     // Who it is; and the options have a section of their own.
     found.retain(|path| path != "mountOptions" && !path.starts_with("annotations.brisk."));
     for path in &found {
-        assert!(FEATURE_TESTS.iter().any(|(feature, ..)| feature == path), "FEATURE_TESTS says nothing of {path}");
+        assert!(
+            FEATURE_TESTS.iter().any(|(feature, ..)| feature == path),
+            "FEATURE_TESTS says nothing of {path}: a row of tests/feature_tests.rs"
+        );
     }
     let mut rows = String::new();
     for (path, how, test) in FEATURE_TESTS {
@@ -136,9 +143,11 @@ fn commands(cases: &[String]) -> String {
                 has(verbs, verb) && has(flags, flag.long)
             };
             let mut tests = FLAG_TESTS.iter().filter(of).map(|(.., test)| *test);
-            let test = tests.next().unwrap_or_else(|| panic!("FLAG_TESTS says nothing of {name}"));
+            let test = tests.next().unwrap_or_else(|| {
+                panic!("FLAG_TESTS says nothing of {name}: a row of tests/flag_tests.rs, with the name of its test")
+            });
             assert_eq!(tests.next(), None, "{name} is twice in FLAG_TESTS");
-            assert!(cases.iter().any(|case| case == test), "{name}: there is no {test}");
+            assert!(cases.iter().any(|case| case == test), "{name}: there is no test {test}: write it");
             let how = flag.help.replace('|', "\\|");
             let how = if flag.listed { how } else { format!("accepted, {how}") };
             rows.push_str(&format!("| `{name}` | {how} | {test} |\n"));

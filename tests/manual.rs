@@ -47,20 +47,36 @@ fn is_taken(line: &str) {
 
 #[test]
 fn every_page_has_every_part() {
+    for row in VERBS.iter().filter(|row| row.listed()) {
+        let page = manual::of(row.verb);
+        assert!(
+            !page.description.is_empty() && !page.examples.is_empty(),
+            "MANUALS in src/cli/manual.rs is to describe `{}`, with an example",
+            row.name
+        );
+    }
     for (name, text) in pages() {
-        assert!(text.is_ascii(), "{name}");
+        assert!(text.is_ascii(), "{name} has a character that is not ASCII");
         for part in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "EXIT STATUS", "SEE ALSO"] {
-            assert_eq!(text.matches(&format!(".SH {part}\n")).count(), 1, "{name}: {part}\n{text}");
+            assert_eq!(text.matches(&format!(".SH {part}\n")).count(), 1, "{name}: parts called {part}");
         }
     }
     let names: Vec<String> = pages().into_iter().map(|(name, _)| name).collect();
     for row in VERBS.iter().filter(|row| row.listed()) {
         let page = manual::of(row.verb);
         for other in page.see.iter().filter(|page| page.starts_with("brisk-")) {
-            assert!(names.contains(&format!("{other}.8")), "{}: there is no {other}", row.name);
+            assert!(
+                names.contains(&format!("{other}.8")),
+                "`see` of {} in src/cli/manual.rs: there is no {other}",
+                row.name
+            );
         }
         for name in page.environment {
-            assert!(manual::ENVIRONMENT.iter().any(|(known, _)| known == name), "{}: {name}", row.name);
+            assert!(
+                manual::ENVIRONMENT.iter().any(|(known, _)| known == name),
+                "`environment` of {} in src/cli/manual.rs: ENVIRONMENT has no {name}",
+                row.name
+            );
         }
         page.examples.iter().for_each(|(line, _)| is_taken(line));
     }

@@ -42,7 +42,7 @@ fn every_command_has_a_test_and_a_row_of_faults() {
         let quoted = format!("{:?}", row.name);
         // As the first word of a command line, or as the bench's own function of that name.
         if !tests.contains(&format!("[{quoted}")) && !tests.contains(&format!(".{}(", row.name)) {
-            wrong.push(format!("no test calls {}", row.name));
+            wrong.push(format!("no test calls {}: one of its life belongs into integration/lifecycle", row.name));
         }
         let reason = WITHOUT_FAULTS.iter().any(|(name, _)| *name == row.name);
         if faults.contains(&format!("&[{quoted}")) == reason {

@@ -57,7 +57,7 @@ fn every_file_is_a_module_of_something() {
             found.push(format!("{name}: nothing says `mod {module};`"));
         }
     }
-    fail(&found);
+    fail(&found, "a `mod` line in the file of its folder makes it part of the crate; what nobody needs is deleted");
 }
 
 /// What each file imports of the others, both as paths of modules. A `pub use` of a folder's own file is a name that the

@@ -117,7 +117,7 @@ fn the_map_is_of_this_source() {
         found.extend(said.difference(&there).map(|name| format!("the row of {module}: there is no folder `{name}`")));
     }
     found.iter_mut().for_each(|line| line.insert_str(0, "docs/DESIGN.md, Modules: "));
-    fail(&found);
+    fail(&found, "docs/DESIGN.md, Modules, is to say what src/ is");
 }
 
 #[test]
@@ -146,7 +146,11 @@ fn modules_use_only_those_above_them() {
             }
         }
     }
-    fail(&found);
+    fail(
+        &found,
+        "have the value handed in by whoever calls, or move the code to the module that may; a new edge is a decision: a word in LAYERS \
+         (tests/architecture/layers.rs), the row in docs/DESIGN.md, and the reason in the commit",
+    );
 }
 
 #[test]
@@ -184,7 +188,11 @@ fn folders_use_only_those_above_them() {
             found.extend(unused.map(|other| format!("{module}: {name} does not use {other}")));
         }
     }
-    fail(&found);
+    fail(
+        &found,
+        "have the value handed in, or move the code to the folder that may; a new edge is a word in the table of the folders \
+         (tests/architecture/layers.rs), which has no circles",
+    );
 }
 
 #[test]
@@ -201,7 +209,7 @@ fn what_lies_flat_in_the_plan_lends_no_names() {
                 .map(|(number, line)| format!("src/{}:{number}: {}", file.name(), line.trim())),
         );
     }
-    fail(&found);
+    fail(&found, "whoever needs the name imports it from the file that has it");
 }
 
 #[test]
@@ -238,7 +246,10 @@ fn no_file_uses_one_that_uses_it() {
     let inside = |file: &Vec<String>| -> Vec<String> {
         graph[file].iter().filter(|import| left.contains(import)).map(|import| import.join("::")).collect()
     };
-    fail(&left.iter().map(|file| format!("{} uses {}", file.join("::"), inside(file).join(", "))).collect::<Vec<_>>());
+    fail(
+        &left.iter().map(|file| format!("{} uses {}", file.join("::"), inside(file).join(", "))).collect::<Vec<_>>(),
+        "these files use each other in a circle: what both need belongs into a file of its own, below both",
+    );
 }
 
 #[test]
@@ -254,7 +265,7 @@ fn every_permission_is_used() {
             }
         }
     }
-    fail(&unused);
+    fail(&unused, "delete the word from LAYERS (tests/architecture/layers.rs)");
 }
 
 #[test]
@@ -274,7 +285,10 @@ fn the_shim_knows_brisk_in_one_place() {
             }
         }
     }
-    fail(&found);
+    fail(
+        &found,
+        "system calls reach the shim through src/shim/os.rs alone: a `pub use` there, and the name from `crate::os`",
+    );
 }
 
 #[test]
@@ -291,5 +305,5 @@ fn insight_takes_what_reads() {
             }
         }
     }
-    fail(&found);
+    fail(&found, "brisk-insight only reads: what it may name is INSIGHT (tests/architecture/layers.rs)");
 }

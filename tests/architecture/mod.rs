@@ -105,8 +105,9 @@ fn named(line: &str, prefix: &str) -> Vec<String> {
     names
 }
 
-fn fail(found: &[String]) {
-    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+/// What is wrong, each with its place, and what to do.
+fn fail(found: &[String], next: &str) {
+    assert!(found.is_empty(), "\n{}\nWhat to do: {next}.\n", found.join("\n"));
 }
 
 /// Whether `word` is in the line, not as the end of a longer name (`CString` is no `String`).

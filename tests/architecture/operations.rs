@@ -29,8 +29,6 @@ fn takes_all(line: &str) -> bool {
     })
 }
 
-const NEXT_STEP: &str = "name every variant, so that whoever adds one is asked here";
-
 /// A new operation must be looked at wherever operations are told apart.
 #[test]
 fn no_match_over_operations_has_a_wildcard() {
@@ -47,9 +45,9 @@ fn no_match_over_operations_has_a_wildcard() {
             let depth = indent(line);
             let block = lines[index..].iter().take_while(|(_, line)| line.trim().is_empty() || indent(line) >= depth);
             let wildcard = block.into_iter().find(|(_, line)| indent(line) == depth && takes_all(line));
-            found.extend(wildcard.map(|(number, _)| {
-                format!("src/{}:{number}: an arm takes all that is left: {NEXT_STEP}", file.name())
-            }));
+            found.extend(
+                wildcard.map(|(number, _)| format!("src/{}:{number}: an arm takes all that is left", file.name())),
+            );
         }
         // A chain of these is a match whose last arm takes all.
         let chained = |line: &str| {
@@ -58,15 +56,12 @@ fn no_match_over_operations_has_a_wildcard() {
         };
         let chains = lines.iter().filter(|(_, line)| chained(line));
         found.extend(chains.map(|(number, _)| {
-            format!(
-                "src/{}:{number}: a chain of `if let` is a match whose last arm takes all: {NEXT_STEP}",
-                file.name()
-            )
+            format!("src/{}:{number}: a chain of `if let` is a match whose last arm takes all", file.name())
         }));
     }
     assert!(arms > 200, "only {arms} arms");
     found.dedup();
-    fail(&found);
+    fail(&found, "name every variant, so that whoever adds one is asked here");
 }
 
 /// Patterns that look for several at once, where a new one is none of them: file, first variant, and why.
@@ -118,8 +113,7 @@ fn a_property_of_operations_is_a_match() {
             match SEVERAL.iter().find(|(of, variant, _)| file.path == std::path::Path::new(of) && *variant == first) {
                 Some(row) => used.push(row),
                 None => found.push(format!(
-                    "src/{}:{}: {name} is asked for {}: a match over all variants says it of a new one, too; where a new one can be none \
-                    of them, a row of SEVERAL (tests/architecture/operations.rs) says why",
+                    "src/{}:{}: {name} is asked for {}",
                     file.name(),
                     code[..at].matches('\n').count() + 1,
                     list.join(" or ")
@@ -129,7 +123,11 @@ fn a_property_of_operations_is_a_match() {
     }
     let unused = SEVERAL.iter().filter(|row| !used.contains(row));
     found.extend(unused.map(|(file, variant, _)| format!("SEVERAL has a needless row: {file}, {variant}")));
-    fail(&found);
+    fail(
+        &found,
+        "a match over all variants says it of a new one, too; where a new one can be none of them, a row of SEVERAL \
+         (tests/architecture/operations.rs) says why",
+    );
 }
 
 /// The variants of this enumeration that a text names.

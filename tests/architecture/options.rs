@@ -25,16 +25,12 @@ fn options_are_taken_apart_field_by_field() {
             }
             seen += 1;
             if !texts.iter().any(|text| takes_apart(text, &name)) {
-                found.push(format!(
-                    "src/{}: nobody takes {name} apart without `..`, so a new field of it is missed by all: `let {name} {{ every, field }} = …` \
-                    where it is used",
-                    file.name()
-                ));
+                found.push(format!("src/{}: nobody takes {name} apart without `..`", file.name()));
             }
         }
     }
     assert!(seen > 20, "only {seen} kinds of options");
-    fail(&found);
+    fail(&found, "`let NAME { every, field } = …` where it is used: with `..` a new field is missed by all");
 }
 
 /// A field that a pattern passes over is read by a function that the comment above it names: one that has such a value, or what
@@ -59,11 +55,7 @@ fn a_field_that_is_passed_over_is_read_where_it_is_said() {
             if !given.contains(&owner) {
                 // What we have made ourselves: somebody's who has it.
                 if !functions.iter().any(|function| function.reads(&owner, &field) && function.has(&owner, has)) {
-                    found.push(format!(
-                        "src/{}:{}: nobody reads {field} of {owner}: use it, or delete it",
-                        file.name(),
-                        line + 1
-                    ));
+                    found.push(format!("src/{}:{}: nobody reads {field} of {owner}", file.name(), line + 1));
                 }
                 continue;
             }
@@ -73,19 +65,17 @@ fn a_field_that_is_passed_over_is_read_where_it_is_said() {
             if !named.any(|function| function.has(&owner, has) && function.reads(&owner, &field)) {
                 let said = match readers.as_slice() {
                     [] => "the comment above names no function".to_owned(),
-                    names => format!("{} does not", names.join(", ")),
+                    names => format!("{} does not read it", names.join(", ")),
                 };
-                found.push(format!(
-                    "src/{}:{}: `{field}: _` passes {field} over: a function that has a {owner} is to read it, and the comment above to name \
-                    that function; {said}",
-                    file.name(),
-                    line + 1
-                ));
+                found.push(format!("src/{}:{}: {field} of {owner} is passed over: {said}", file.name(), line + 1));
             }
         }
     }
     assert!(seen > 80, "only {seen} fields");
-    fail(&found);
+    fail(
+        &found,
+        "a function that has such a value is to read the field, and the comment above `field: _` to name that function; what nobody needs is deleted",
+    );
 }
 
 /// A field of config.json, of a limit above all, that nobody has thought of: it is read by whoever has such a value, and not only to see
@@ -105,14 +95,13 @@ fn every_field_of_config_json_is_read_by_somebody() {
             let read =
                 |function: &Function, field| function.reads(&name, field) && function.has(&name, &holders[&name]);
             let unread = ours.filter(|field| !functions.iter().any(|function| read(function, field)));
-            found.extend(unread.map(|field| {
-                let next = "src/plan is to do something with it, warn of it, or refuse it";
-                format!("src/{}: no function that has a {name} reads {field}: {next}", file.name())
-            }));
+            found.extend(
+                unread.map(|field| format!("src/{}: no function that has a {name} reads {field}", file.name())),
+            );
         }
     }
     assert!(seen > 120, "only {seen} fields");
-    fail(&found);
+    fail(&found, "src/plan is to do something with it, to warn of it, or to refuse it");
 }
 
 /// rustc says nothing of `let _ = limit;`, and with that nothing of a field that was taken by its name and is not used. What a call
@@ -124,13 +113,14 @@ fn no_value_is_thrown_away() {
         for (number, line) in file.code() {
             let value = line.trim_start().strip_prefix("let ").unwrap_or(line.trim_start()).strip_prefix("_ = ");
             if value.is_some_and(|value| value.ends_with(';') && !value.contains('(')) {
-                let what = "this reads nothing: do something with the value, or pass the field over (`field: _`) below the name of the \
-                    function that does";
-                found.push(format!("src/{}:{number}: {}: {what}", file.name(), line.trim()));
+                found.push(format!("src/{}:{number}: {}", file.name(), line.trim()));
             }
         }
     }
-    fail(&found);
+    fail(
+        &found,
+        "this reads nothing: do something with the value, or pass the field over (`field: _`) below the name of the function that does",
+    );
 }
 
 fn is_of_options(file: &File) -> bool {

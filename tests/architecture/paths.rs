@@ -136,7 +136,10 @@ fn a_path_is_resolved_once() {
             found.push(format!("src/{name}: {count} paths from the working directory, not {may} (FROM_CWD)"));
         }
     }
-    fail(&found);
+    fail(
+        &found,
+        "who looks up a path answers for who could have put a link there: see PATH_CALLS and FROM_CWD (tests/architecture/paths.rs)",
+    );
 }
 
 /// The public functions of a file of `sys` that take a `&CStr`, as `fs::open`.

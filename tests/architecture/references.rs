@@ -48,7 +48,7 @@ fn what_is_named_is_there() {
         }
     }
     assert!(looked_at > 250, "only {looked_at} names found");
-    super::fail(&found);
+    super::fail(&found, "a comment or document names what is not there: say its new name, or delete the sentence");
 }
 
 /// A path in backquotes that begins at the top of the checkout leads to a file or folder: what was moved is still found by who reads.
@@ -76,7 +76,10 @@ fn files_that_are_named_are_there() {
         }
     }
     assert!(looked_at > 80, "only {looked_at} paths found");
-    super::fail(&found);
+    super::fail(
+        &found,
+        "a comment or document names a file that is not there: say its new name, or delete the sentence",
+    );
 }
 
 /// Whether a word is a path from the top of the checkout.

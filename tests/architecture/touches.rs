@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use brisk::cli::manual::ENVIRONMENT;
+
 use super::{File, fail, named, sources, whole};
 
 #[test]
@@ -19,7 +21,7 @@ fn unsafe_code_is_in_sys_only() {
             }
         }
     }
-    fail(&found);
+    fail(&found, "make it a safe function of src/sys, with a `// SAFETY:` comment");
 }
 
 /// What the modules that only compute, or run after the clone, must not name.
@@ -53,7 +55,11 @@ fn pure_modules_touch_nothing_and_the_child_does_not_allocate() {
             }
         }
     }
-    fail(&found);
+    fail(
+        &found,
+        "the module only computes, or runs after the clone (FORBIDDEN, tests/architecture/touches.rs): have whoever calls it bring the value, \
+         or let the parent prepare it",
+    );
 }
 
 #[test]
@@ -69,7 +75,7 @@ fn the_plan_makes_no_system_call() {
             }
         }
     }
-    fail(&found);
+    fail(&found, "facts about the host come in by `Host`, and what is to be done is an operation");
 }
 
 /// Where brisk's own things are is asked where they are looked for, and a brisk that is started again gets all. What a container gets of the environment is in
@@ -99,8 +105,39 @@ fn the_environment_is_read_in_few_places() {
             }
         }
     }
-    found.extend(READS_ENVIRONMENT.iter().filter(|name| !used.contains(name)).map(|name| format!("{name} reads none")));
-    fail(&found);
+    found.extend(
+        READS_ENVIRONMENT.iter().filter(|name| !used.contains(name)).map(|name| format!("src/{name} reads none")),
+    );
+    fail(
+        &found,
+        "what changes a container is a field of `container::environment::Environment`, which is read once and handed on; what tells where \
+         something is, is read in a file of READS_ENVIRONMENT (tests/architecture/touches.rs)",
+    );
+}
+
+/// A variable that brisk heeds and does not tell of is found by whoever wonders why a container is another one.
+#[test]
+fn the_manual_tells_of_every_variable() {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    for file in sources().iter().filter(|file| READS_ENVIRONMENT.iter().any(|name| file.path == Path::new(name))) {
+        for (number, line) in file.code().take_while(|(_, line)| *line != "#[cfg(test)]") {
+            let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            let names = line.split('"').skip(1).step_by(2).filter(|word| word.len() > 3 && word.chars().all(upper));
+            for name in names {
+                seen += 1;
+                let told = ENVIRONMENT.iter().any(|(known, text)| *known == name || text.contains(name));
+                if !told {
+                    found.push(format!("src/{}:{number}: {name}", file.name()));
+                }
+            }
+        }
+    }
+    assert!(seen > 8, "only {seen} variables");
+    fail(
+        &found,
+        "a row of ENVIRONMENT in src/cli/manual.rs, and its name in `environment` of the commands that heed it",
+    );
 }
 
 #[test]

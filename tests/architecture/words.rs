@@ -31,7 +31,10 @@ fn no_type_has_the_name_of_another() {
     }
     assert!(places.len() > 300, "only {} types found", places.len());
     let twice = places.iter().filter(|(_, files)| files.len() > 1);
-    fail(&twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect::<Vec<_>>());
+    fail(
+        &twice.map(|(name, files)| format!("{name}: src/{}", files.join(", src/"))).collect::<Vec<_>>(),
+        "a type has one name, which says what only it is: give the new one another, or use the one there is",
+    );
 }
 
 /// Words of the glossary that were once used for other things, too, and where each may be a name in code.
@@ -87,7 +90,7 @@ fn the_glossary_is_of_this_source() {
         });
         found.extend(types.filter(|name| !code(name)).map(|name| format!("{words}: there is no {name}")));
     }
-    fail(&found);
+    fail(&found, "docs/DESIGN.md, Words: a row for each word that the source uses, and only for those");
 }
 
 /// What is read or made in one way, and where: a second one of the kind is a call of the first.
@@ -140,7 +143,7 @@ fn there_is_one_way_to_do_a_thing() {
             found.extend(second.map(|(text, _)| format!("src/{}:{number}: {text} has a home", file.name())));
         }
     }
-    fail(&found);
+    fail(&found, "call what is in its home (ONE_HOME, tests/architecture/words.rs), or move the new one there");
 }
 
 /// Programs get no mask of signals (`sys::process::spawn`): std hands on the mask of who starts them, and the shim has all blocked.
@@ -153,7 +156,7 @@ fn programs_are_started_in_one_way() {
         let lines = file.code().filter(|(_, line)| line.contains(".spawn()") || line.contains(".output()"));
         found.extend(lines.map(|(number, _)| format!("src/{}:{number}: starts a program by itself", file.name())));
     }
-    fail(&found);
+    fail(&found, "start it by `sys::process::spawn`, which gives it no mask of signals");
 }
 
 /// A file that a limit is written to is named in the registry of those files, and nowhere else.
@@ -183,7 +186,7 @@ fn files_of_limits_are_named_in_one_place() {
         let named = sources.iter().filter(others).filter(|file| file.code().any(|(_, line)| line.contains(&text)));
         found.extend(named.map(|file| format!("src/{}: {} has a home", file.name(), throttle.key)));
     }
-    fail(&found);
+    fail(&found, "name the file by its constant of src/plan/cgroup/files.rs");
 }
 
 /// How a comment begins that cannot be read without the line above it.
@@ -213,7 +216,10 @@ fn a_word_means_one_thing_and_a_comment_stands_alone() {
         }
     }
     assert!(comments > 3000, "only {comments} comments found");
-    fail(&found);
+    fail(
+        &found,
+        "another word for a thing that is not the glossary's (docs/DESIGN.md, Words); a comment that begins with what it is about",
+    );
 }
 
 /// Longer than this and a file holds more than one noun.
@@ -233,7 +239,7 @@ fn every_file_says_what_it_is_and_is_short() {
             found.push(format!("src/{}: {lines} lines, more than {MAX_LINES}", file.name()));
         }
     }
-    fail(&found);
+    fail(&found, "a head (`//!`) that says what the file is; two nouns are two files");
 }
 
 #[test]
@@ -246,7 +252,7 @@ fn nothing_is_left_to_do() {
             }
         }
     }
-    fail(&found);
+    fail(&found, "do it, or say in an issue what is left");
 }
 
 /// A folder opens with a map: what is in it, each module by its name.
@@ -268,5 +274,5 @@ fn a_folder_says_what_each_of_its_modules_is() {
         found.extend(missing.map(|name| format!("src/{}: the head does not say what `{name}` is", file.name())));
     }
     assert!(folders > 40, "only {folders} folders found");
-    fail(&found);
+    fail(&found, "a word for each module in the head of its folder");
 }

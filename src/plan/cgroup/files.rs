@@ -353,6 +353,14 @@ macro_rules! of {
     (BOTH) => {
         (None, Elsewhere::Nowhere)
     };
+    ($version:ident) => {
+        compile_error!(concat!(
+            "a file of ",
+            stringify!($version),
+            " alone: say what becomes of its value in the other version: `else Twin(\"the other file\"),` \
+             `else Ignored(\"warning\"),` `else Elsewhere::Refused(\"field\", \"error\"),` or `else ByName,`"
+        ))
+    };
     ($version:ident $elsewhere:expr) => {
         (Some(Version::$version), $elsewhere)
     };
