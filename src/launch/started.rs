@@ -8,8 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
-use crate::plan::process::child_hook::HookKind;
-use crate::plan::text::hook_error;
+use crate::plan::text::start_hook_error;
 use crate::sys::fs;
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::wire::{self, Fault, Message};
@@ -69,7 +68,7 @@ fn report(fifo: BorrowedFd<'_>) -> nix::Result<Option<(Fault, String)>> {
 /// The plan is not at hand any more, but what can fail here is mostly a hook.
 fn worded((fault, said): (Fault, String)) -> Error {
     let detail = String::from_utf8_lossy(fault.text());
-    hook_error(HookKind::StartContainer, &detail, &said).unwrap_or_else(|| {
+    start_hook_error(&detail, &said).unwrap_or_else(|| {
         let what = "the container's process ended before its program ran";
         let what = if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
         Error::errno(Stage::Process, what, fault.errno)

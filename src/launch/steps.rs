@@ -175,7 +175,7 @@ impl<'a> Parent<'a> {
             Step::Clone(step) => self.clone(step),
             Step::Await(SyncPoint::Launched) => self.await_launched(),
             Step::Await(SyncPoint::Taken) => self.await_taken(),
-            Step::Await(point) => self.wait_for(*point),
+            Step::Await(point) => self.await_point(*point),
             Step::Answer(point) => self.answer(*point),
             Step::WriteIdMaps { uids, gids, writer } => idmap::write(self.child()?.pid, uids, gids, *writer),
             Step::AttachCgroup => self.attach_cgroup(),

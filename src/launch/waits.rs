@@ -20,6 +20,7 @@ use crate::sys::{interrupt, socket};
 use crate::wire::{self, Message, SyncPoint};
 
 impl Parent<'_> {
+    /// Waits until the program runs, or is known not to.
     pub(super) fn await_exec(&mut self) -> Result<()> {
         match self.receive("wait for the program")? {
             // The program runs, or the child died before: by then it has the status that the caller will see.
@@ -40,9 +41,10 @@ impl Parent<'_> {
         }
     }
 
-    /// Its time counts, and startContainer hooks, which are the image's, take as much of it as they like; a frozen process does
-    /// nothing at all. False when it has ended, and who it has launched keeps the wire without a word.
-    fn look_after(&mut self, what: &str) -> Result<bool> {
+    /// Waits until the wire has something to be read, and tells when the time that the child may take is over: startContainer hooks,
+    /// which are the image's, take as much of it as they like, and a frozen process does nothing at all. False when the child has
+    /// ended, and who it has launched keeps the wire without a word.
+    fn await_record(&mut self, what: &str) -> Result<bool> {
         let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || what.to_owned());
         while let Some(due) = self.due {
             // A launcher that does not end keeps its end of the wire open.
@@ -80,7 +82,7 @@ impl Parent<'_> {
     }
 
     fn next_message(&mut self, what: &str) -> Result<Option<Message>> {
-        if !self.look_after(what)? {
+        if !self.await_record(what)? {
             return Ok(None);
         }
         self.next_record().at(Stage::Sync, || what.to_owned())
@@ -105,14 +107,15 @@ impl Parent<'_> {
                 self.said = String::from_utf8_lossy(wire::said(&record[..len])).into_owned();
             }
             match wire::decode(&record[..len])? {
-                // Whatever is waited for: the child does not wait.
+                // The child sends this one when it has it, at whichever point we wait for it.
                 Message::Sync(SyncPoint::Overlay, _) if self.overlay.is_none() => self.overlay = fd,
                 message => return Ok(Some(message)),
             }
         }
     }
 
-    pub(super) fn wait_for(&mut self, point: SyncPoint) -> Result<()> {
+    /// Waits until the child is at this point.
+    pub(super) fn await_point(&mut self, point: SyncPoint) -> Result<()> {
         match self.receive(&format!("wait for the child: {}", point.name()))? {
             Some(Message::Sync(found, value)) if found == point => {
                 if point == SyncPoint::Listener {
@@ -140,7 +143,7 @@ impl Parent<'_> {
         }
     }
 
-    /// The launcher has cloned the process we want, our other child, and ends. Both write to the same wire and
+    /// Waits until the launcher has cloned the process we want, our other child, and ends. Both write to the same wire and
     /// nothing orders them: on a busy machine the child's first record, or its fault, is there first.
     pub(super) fn await_launched(&mut self) -> Result<()> {
         let pid = loop {
@@ -177,9 +180,9 @@ impl Parent<'_> {
         Ok(())
     }
 
-    /// The container's process has the second block, and our child, who has brought it, ends.
+    /// Waits until the container's process has the second block; our child, who has brought it, ends then.
     pub(super) fn await_taken(&mut self) -> Result<()> {
-        self.until_taken()?;
+        self.await_receipt()?;
         match self.receive(WAITS_FOR_TAKEN)? {
             Some(Message::Sync(SyncPoint::Taken, _)) => {}
             Some(Message::Fault(fault)) => return Err(self.fault(&fault)),
@@ -194,9 +197,9 @@ impl Parent<'_> {
         Ok(())
     }
 
-    /// A process that is stopped, or frozen, takes nothing, and who waits for it has the container's lock. What it was sent
-    /// is taken back, and it waits as before.
-    fn until_taken(&mut self) -> Result<()> {
+    /// Waits until the container's process says that it has the second block. One that is stopped, or frozen, takes nothing, and
+    /// who waits for it has the container's lock: what it was sent is taken back then, and it waits as before.
+    fn await_receipt(&mut self) -> Result<()> {
         let comes = |fd: BorrowedFd<'_>, by| poll::one(fd, PollFlags::POLLIN, by).at(Stage::Sync, || WAITS_FOR_TAKEN);
         let mut looks = 0;
         while !comes(self.wire.as_fd(), poll::within(LOOK))? {
@@ -239,7 +242,7 @@ impl Parent<'_> {
         Ok(())
     }
 
-    /// The time that was asked for has come, and it has taken nothing yet.
+    /// Tells, when the time that was asked for has come, that the process has taken nothing yet.
     fn tell_of_waiting(&mut self) -> Result<()> {
         if self.due.is_none_or(|due| due > Instant::now()) {
             return Ok(());

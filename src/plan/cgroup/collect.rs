@@ -57,22 +57,22 @@ impl Collector {
             Elsewhere::Ignored(warning) => self.warn(warning),
             Elsewhere::Refused(field, what) => drop(self.refused.get_or_insert_with(|| refuse(field, what))),
             Elsewhere::Nowhere | Elsewhere::Twin(_) | Elsewhere::ByName => {
-                self.named(file.controller(), file.name, value, missing);
+                self.write(file.controller(), file.name, value, missing);
             }
         }
     }
 
     /// A file that there is for each size of huge pages.
     pub fn put_sized(&mut self, file: &LimitFile, size: &str, value: impl ToString, missing: WhenMissing) {
-        self.named(file.controller(), &file.sized(size), value, missing);
+        self.write(file.controller(), &file.sized(size), value, missing);
     }
 
     /// A file that `linux.resources.unified` names.
     pub fn put_unified(&mut self, controller: &str, file: &str, value: &str) {
-        self.named(controller, file, value, WhenMissing::Fail);
+        self.write(controller, file, value, WhenMissing::Fail);
     }
 
-    fn named(&mut self, controller: &str, file: &str, value: impl ToString, missing: WhenMissing) {
+    fn write(&mut self, controller: &str, file: &str, value: impl ToString, missing: WhenMissing) {
         self.limits.writes.push(Write {
             controller: controller.to_owned(),
             file: file.to_owned(),

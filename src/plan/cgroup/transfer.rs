@@ -42,7 +42,7 @@ impl CpuGrain {
 impl Amounts {
     /// The part of this step, which counts from 1, of so many: together they are the whole.
     pub fn part(self, step: u32, steps: u32, grain: CpuGrain) -> Amounts {
-        let part = |whole: u64, grain: u64| {
+        let of_step = |whole: u64, grain: u64| {
             let until = |step: u32| {
                 if step >= steps {
                     return whole;
@@ -54,7 +54,7 @@ impl Amounts {
             };
             until(step) - until(step.saturating_sub(1))
         };
-        Amounts { memory: part(self.memory, 1), cpu: part(self.cpu, grain.size()), pids: part(self.pids, 1) }
+        Amounts { memory: of_step(self.memory, 1), cpu: of_step(self.cpu, grain.size()), pids: of_step(self.pids, 1) }
     }
 
     /// These and those.

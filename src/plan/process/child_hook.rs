@@ -3,8 +3,7 @@
 use std::ffi::CString;
 use std::time::Duration;
 
-// Who carries a plan out may not name the specification.
-pub use crate::spec::hooks::HookKind;
+use crate::spec::hooks::HookKind;
 
 /// A hook the child runs in the container's namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]

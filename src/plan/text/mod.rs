@@ -194,7 +194,7 @@ impl Plan {
 }
 
 /// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.
-pub fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
+fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
     let ending = detail.strip_prefix(char::from(wire::HOOK_ENDED))?;
     let (index, how) = ending.split_once(' ')?;
     let mut what = format!("{}: {how}", failed_hook(kind, index));
@@ -202,6 +202,11 @@ pub fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
         what = what + ", stderr: " + said.trim();
     }
     Some(Error::new(Stage::Hook, what))
+}
+
+/// What a startContainer hook ended with, and said, where the plan is not at hand any more.
+pub fn start_hook_error(detail: &str, said: &str) -> Option<Error> {
+    hook_error(HookKind::StartContainer, detail, said)
 }
 
 /// runc's words.
