@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::container::environment::Environment;
-use crate::container::outline::{LimitChoice, Outline};
+use crate::container::outline::{LimitChoice, Outline, ProgramFlags, of_given};
 use crate::container::runc_log;
 use crate::error::Error;
 use crate::plan::Plan;
@@ -209,20 +209,21 @@ pub struct ProgramChoice {
 impl ProgramChoice {
     /// An error of the process that these flags have changed, as one of the flag that it is about.
     pub(super) fn named(&self, error: Error) -> Error {
+        let program = ProgramFlags {
+            tty: self.tty,
+            user: self.user.is_some(),
+            env: !self.env.is_empty(),
+            cwd: self.cwd.is_some(),
+            cap: !self.caps.is_empty(),
+            command: !self.args.is_empty(),
+        };
         let flags = [
-            ("process.terminal", "--tty", self.tty),
             ("process.user.additionalGids", "--additional-gids", !self.additional_gids.is_empty()),
-            ("process.user", "--user", self.user.is_some()),
-            ("process.env", "--env", !self.env.is_empty()),
-            ("process.cwd", "--cwd", self.cwd.is_some()),
-            ("process.capabilities", "--cap", !self.caps.is_empty()),
-            ("process.args", "COMMAND", !self.args.is_empty()),
             ("process.apparmorProfile", "--apparmor", self.apparmor.is_some()),
             ("process.selinuxLabel", "--process-label", self.process_label.is_some()),
             ("process.noNewPrivileges", "--no-new-privs", self.no_new_privs),
         ];
-        let given = flags.into_iter().filter(|(.., given)| *given).map(|(path, flag, _)| (path, flag));
-        error.of_flag(&given.collect::<Vec<_>>())
+        of_given(error, flags.into_iter().chain(program.rows()))
     }
 }
 

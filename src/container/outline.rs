@@ -88,13 +88,15 @@ impl Outline {
             Some((format!("mounts[{index}]"), if ours.is_bind() { "--mount" } else { "--tmpfs" }))
         });
         let mounted: Vec<_> = mounted.collect();
+        let program = ProgramFlags {
+            tty: terminal.is_some(),
+            user: user.is_some(),
+            env: !env.is_empty(),
+            cwd: cwd.is_some(),
+            cap: !caps.is_empty(),
+            command: !args.is_empty(),
+        };
         let flags = [
-            ("process.terminal", "--tty", terminal.is_some()),
-            ("process.user", "--user", user.is_some()),
-            ("process.env", "--env", !env.is_empty()),
-            ("process.cwd", "--cwd", cwd.is_some()),
-            ("process.capabilities", "--cap", !caps.is_empty()),
-            ("process.args", "COMMAND", !args.is_empty()),
             ("root.readonly", "--read-only", readonly.is_some()),
             ("root", "--rootfs", rootfs.is_some()),
             ("root", "--overlay", overlay.upper.is_some()),
@@ -107,9 +109,40 @@ impl Outline {
             ("linux.uidMappings", "--rootless", *rootless),
             ("linux.gidMappings", "--rootless", *rootless),
         ];
-        let flags = flags.into_iter().filter(|(.., given)| *given).map(|(path, flag, _)| (path, flag));
-        error.of_flag(&flags.chain(mounted.iter().map(|(path, flag)| (path.as_str(), *flag))).collect::<Vec<_>>())
+        let mounted = mounted.iter().map(|(path, flag)| (path.as_str(), *flag, true));
+        of_given(error, program.rows().into_iter().chain(flags).chain(mounted))
     }
+}
+
+/// Which flags have said something of a program, of the container's own and of one that comes later.
+pub(super) struct ProgramFlags {
+    pub(super) tty: bool,
+    pub(super) user: bool,
+    pub(super) env: bool,
+    pub(super) cwd: bool,
+    pub(super) cap: bool,
+    pub(super) command: bool,
+}
+
+impl ProgramFlags {
+    /// Where config.json has it, the flag, and whether that was given.
+    pub(super) fn rows(self) -> [(&'static str, &'static str, bool); 6] {
+        let ProgramFlags { tty, user, env, cwd, cap, command } = self;
+        [
+            ("process.terminal", "--tty", tty),
+            ("process.user", "--user", user),
+            ("process.env", "--env", env),
+            ("process.cwd", "--cwd", cwd),
+            ("process.capabilities", "--cap", cap),
+            ("process.args", "COMMAND", command),
+        ]
+    }
+}
+
+/// An error of the configuration as one of the flag that was given for its field: the first of these rows.
+pub(super) fn of_given<'a>(error: Error, rows: impl Iterator<Item = (&'a str, &'static str, bool)>) -> Error {
+    let given = rows.filter(|(.., given)| *given).map(|(path, flag, _)| (path, flag));
+    error.of_flag(&given.collect::<Vec<_>>())
 }
 
 /// `--memory`, `--pids` and `--cpus`: of a container, and of the program that a template gets.
