@@ -259,8 +259,8 @@ fn what_brisk_prints_is_printed_or_that_is_an_error() {
     }
     let mut child = list().stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     // It waits for a reader by then.
-    let waits = || std::fs::read_to_string(format!("/proc/{}/wchan", child.id())).unwrap();
-    host::wait_until(|| waits().contains("poll"));
+    let pid = i32::try_from(child.id()).unwrap();
+    host::wait_until(|| process::waits_in(pid, process::POLLS));
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert!(text.len() > filling && text.contains("BUNDLE"), "{text:?}");

@@ -33,11 +33,10 @@ fn every_kill_for_want_of_memory_is_told() {
     let watch = container.command(&["events", "--interval", "100s", &container.id]);
     let events = process::start(watch, Stdio::null());
     // Its first look is behind it when it waits.
-    host::wait_until(|| {
-        let stat = std::fs::read_to_string(format!("/proc/{}/wchan", events.pid())).unwrap_or_default();
-        // Go's waits are the last two.
-        ["poll", "futex", "eventfd"].iter().any(|place| stat.contains(place))
-    });
+    // Go's are these.
+    let of_go = [libc::SYS_futex, libc::SYS_epoll_pwait, libc::SYS_read];
+    let calls = if crate::common::runtime_name() == "brisk" { process::POLLS } else { &of_go };
+    host::wait_until(|| process::waits_in(events.pid(), calls));
     for _ in 0..TIMES {
         container.exec(&["/probe", "alloc:200000000"]).exits(128 + 9);
     }
@@ -67,9 +66,7 @@ fn the_kill_of_the_container_itself_is_told() {
         container.up();
         let watch = container.command(&["events", "--interval", "100s", &container.id]);
         let events = process::start(watch, Stdio::null());
-        host::wait_until(|| {
-            std::fs::read_to_string(format!("/proc/{}/wchan", events.pid())).unwrap_or_default().contains("poll")
-        });
+        host::wait_until(|| process::waits_in(events.pid(), process::POLLS));
         std::fs::write(container.bundle.rootfs().join("go"), "").unwrap();
         let lines = events.wait().stdout();
         let told = lines.lines().filter(|line| line.contains("\"oom\"")).count();

@@ -214,6 +214,21 @@ pub fn signal_mask(pid: i32, field: &str) -> u64 {
 
 /// A pidfd of any process.
 #[allow(unsafe_code, reason = "nix has no pidfd_open")]
+/// poll(2)'s numbers, of which aarch64 has one.
+pub const POLLS: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+];
+
+/// Whether a process waits in one of these system calls. (Its wchan is a function of the kernel's, which is called otherwise in
+/// another version, and is 0 in some.)
+pub fn waits_in(pid: i32, calls: &[libc::c_long]) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+    number.is_some_and(|number: libc::c_long| calls.contains(&number))
+}
+
 pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: takes two numbers.

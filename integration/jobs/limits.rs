@@ -213,8 +213,7 @@ fn nothing_outlives_who_wanted_it_on_the_way_to_its_program() {
         let state: Value = serde_json::from_str(&receive(&agent).0).unwrap();
         let init = i32::try_from(state["pid"].as_i64().unwrap()).unwrap();
         let program = pidfd_open(init).unwrap();
-        let waits = || fs::read_to_string(format!("/proc/{init}/syscall")).unwrap();
-        host::wait_until(|| waits().starts_with(&format!("{} ", libc::SYS_prctl)));
+        host::wait_until(|| process::waits_in(init, &[libc::SYS_prctl]));
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
         drop(running.wait());
         assert!(wait_readable(program.as_fd(), time_limit()), "uid {user}");
