@@ -246,8 +246,10 @@ impl<'a> Child<'a> {
     fn sync(&mut self, point: SyncPoint) -> Done {
         wire::ask(self.inherited.wire.as_fd(), point, 0)?;
         if point == SyncPoint::Ready {
-            // The state is written: from here on the container lives without its creator, or dies with it: to look for a file as the
-            // user has taken the signal back (prctl(2)), and with a filter whose listener we hold, too, we might wait for ever.
+            // The state is written: from here on the container lives without its creator, unless it is to die with it. Then the signal
+            // is asked for once more, for it was gone when a file was looked for as the user (prctl(2): a change of the effective
+            // ids clears it). Without it we might wait for ever when the creator has died: in a call that the filter tells a
+            // listener of, which we hold ourselves.
             let dies = self.inherited.plan.last.contains(&LastOp::DieWithRuntime);
             process::set_parent_death_signal(if dies { libc::SIGKILL } else { 0 })?;
             if dies {

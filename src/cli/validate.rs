@@ -55,8 +55,44 @@ pub(super) fn run(args: &Run) -> Result<()> {
 
 /// What a pool is says its bundle; what comes with a program is no more than a template can be told.
 fn check_program(args: &Create) -> Result<()> {
-    let Create { bundle, config, outline, .. } = args;
-    let Outline { rootfs, readonly, hostname, network, seccomp, rootless, overlay, terminal, .. } = outline;
+    let Create {
+        bundle,
+        config,
+        outline,
+        // `run::given`.
+        id: _,
+        console_socket: _,
+        pidfd_socket: _,
+        pid_file: _,
+        // `run::asks_for_more`.
+        no_pivot: _,
+        no_new_keyring: _,
+        preserve_fds: _,
+        // `make::record`; no flag of `run` sets it.
+        template: _,
+        // `run::in_member`, `run::start_bundle`.
+        trace: _,
+        // `JobRequest::in_background`.
+        job: _,
+    } = args;
+    let Outline {
+        rootfs,
+        readonly,
+        hostname,
+        network,
+        seccomp,
+        rootless,
+        overlay,
+        terminal,
+        // `run::given`.
+        limits: _,
+        user: _,
+        env: _,
+        cwd: _,
+        caps: _,
+        mounts: _,
+        args: _,
+    } = outline;
     let named = bundle.is_some() || config.is_some() || rootfs.is_some() || *overlay != OverlayChoice::default();
     let described = readonly.is_some() || hostname.is_some() || network.is_some() || seccomp.is_some() || *rootless;
     if !named && !described && *terminal != Some(false) {

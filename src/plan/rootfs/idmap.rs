@@ -30,8 +30,9 @@ pub(super) fn of_mount(
 /// Has the parent open the user namespace of an id-mapped mount.
 pub(super) fn open(input: &Input<'_>, mount: &Mount, idmap: &IdMapOption, draft: &mut Draft) -> Result<MountIdMap> {
     if input.host.uid != 0 {
-        // mount_setattr(2) wants CAP_SYS_ADMIN over the file system, and of a new one that it is not of the map's own user
-        // namespace; before that no map can be written but that of the user's own id. The words are runc's.
+        // mount_setattr(2) asks for CAP_SYS_ADMIN in the user namespace that the file system belongs to. For the host's that is the
+        // host's, where an ordinary user has none; one that the container mounts is the container's own, which cannot be the map
+        // as well. Nor could such a user write a map of other ids than the own one. The words are runc's.
         let what = format!("mount {}: id-mapped mounts are not supported for rootless containers", mount.destination);
         let error = Error::of_value(Stage::Bundle, what);
         return Err(error.with_hint("an ordinary user's files are the container's root's without a map"));
