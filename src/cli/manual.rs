@@ -21,6 +21,8 @@ pub struct Manual {
 const STATE: &[&str] = &["XDG_RUNTIME_DIR"];
 const CREATES: &[&str] = &[
     "BRISK_TRUST_ANNOTATIONS",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS",
     "LISTEN_FDS",
     "NOTIFY_SOCKET",
     "RUN_OCI_PIDFD_RECEIVER",
@@ -36,6 +38,11 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "BRISK_TRUST_ANNOTATIONS",
         "Annotations that are followed although an image may have brought them, as --trust-annotations.",
     ),
+    (
+        "DBUS_SESSION_BUS_ADDRESS",
+        "Where an ordinary user's systemd is found that does not listen below XDG_RUNTIME_DIR, with --systemd-cgroup.",
+    ),
+    ("DBUS_SYSTEM_BUS_ADDRESS", "Where the system's bus is, and so systemd, with --systemd-cgroup."),
     (
         "LISTEN_FDS",
         "How many sockets from descriptor 3 on are passed to the container, see sd_listen_fds(3); of LISTEN_PID, if it is set.",

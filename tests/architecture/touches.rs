@@ -123,7 +123,10 @@ fn the_manual_tells_of_every_variable() {
     for file in sources().iter().filter(|file| READS_ENVIRONMENT.iter().any(|name| file.path == Path::new(name))) {
         for (number, line) in file.code().take_while(|(_, line)| *line != "#[cfg(test)]") {
             let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-            let names = line.split('"').skip(1).step_by(2).filter(|word| word.len() > 3 && word.chars().all(upper));
+            // What asks for one, or the closures that do.
+            let reads =
+                ["var(\"", "var_os(\"", "path(\"", "word(\""].into_iter().flat_map(|call| line.split(call).skip(1));
+            let names = reads.filter_map(|rest| rest.split('"').next()).filter(|word| word.chars().all(upper));
             for name in names {
                 seen += 1;
                 let told = ENVIRONMENT.iter().any(|(known, text)| *known == name || text.contains(name));

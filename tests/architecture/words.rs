@@ -57,7 +57,7 @@ const WORDS: &[(&str, &[&str])] = &[
     // A tree that is cloned after the child was.
     ("late", &["child", "launch/steps.rs", "plan/draft.rs", "plan/op.rs", "plan/verbs/mounts.rs"]),
     // What the caller said; what the program gets is `preserved_fds`.
-    ("preserve_fds", &["cli/flags.rs", "container"]),
+    ("preserve_fds", &["cli/flags.rs", "cli/validate.rs", "container"]),
 ];
 
 /// The glossary of docs/DESIGN.md: each word has one row, the source uses it, and the types that explain it are there.
