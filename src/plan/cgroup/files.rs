@@ -350,18 +350,19 @@ pub fn find(name: &str) -> Option<&'static LimitFile> {
 
 /// The version that has a file. One that the other has not is no row until it says what becomes of the value there.
 macro_rules! of {
-    (BOTH) => {
+    ($name:literal, BOTH) => {
         (None, Elsewhere::Nowhere)
     };
-    ($version:ident) => {
+    ($name:literal, $version:ident) => {
         compile_error!(concat!(
-            "a file of ",
+            $name,
+            " is of ",
             stringify!($version),
             " alone: say what becomes of its value in the other version: `else Twin(\"the other file\"),` \
              `else Ignored(\"warning\"),` `else Elsewhere::Refused(\"field\", \"error\"),` or `else ByName,`"
         ))
     };
-    ($version:ident $elsewhere:expr) => {
+    ($name:literal, $version:ident $elsewhere:expr) => {
         (Some(Version::$version), $elsewhere)
     };
 }
@@ -370,7 +371,7 @@ macro_rules! files {
     ($($id:ident = $version:ident $(else $elsewhere:expr,)? $name:literal $([$($known:tt)+])?;)+) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $id: LimitFile = LimitFile::new($name, of!($version $($elsewhere)?)) $($($known)+)?;
+            pub const $id: LimitFile = LimitFile::new($name, of!($name, $version $($elsewhere)?)) $($($known)+)?;
         )+
 
         /// All of them.
