@@ -212,8 +212,6 @@ pub fn signal_mask(pid: i32, field: &str) -> u64 {
     u64::from_str_radix(mask.trim(), 16).unwrap()
 }
 
-/// A pidfd of any process.
-#[allow(unsafe_code, reason = "nix has no pidfd_open")]
 /// poll(2)'s numbers, of which aarch64 has one.
 pub const POLLS: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
@@ -229,6 +227,8 @@ pub fn waits_in(pid: i32, calls: &[libc::c_long]) -> bool {
     number.is_some_and(|number: libc::c_long| calls.contains(&number))
 }
 
+/// A pidfd of any process.
+#[allow(unsafe_code, reason = "nix has no pidfd_open")]
 pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: takes two numbers.

@@ -194,7 +194,7 @@ impl Plan {
 }
 
 /// What a hook of the container's process ended with, and said; `None` for what is not the hook's doing.
-fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
+pub fn hook_error(kind: HookKind, detail: &str, said: &str) -> Option<Error> {
     let ending = detail.strip_prefix(char::from(wire::HOOK_ENDED))?;
     let (index, how) = ending.split_once(' ')?;
     let mut what = format!("{}: {how}", failed_hook(kind, index));
