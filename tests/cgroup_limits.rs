@@ -199,6 +199,11 @@ fn block_io() {
             "io.max=8:16 wiops=max",
         ],
     );
+    expect(
+        r#"{"blockIO":{"leafWeight":200,"weightDevice":[{"major":8,"minor":0,"leafWeight":300}]}}"#,
+        &["blkio.leaf_weight=200", "blkio.leaf_weight_device=8:0 300"],
+        &[],
+    );
     refused(r#"{"blockIO":{"weight":9}}"#, &v2(), "10-1000");
     refused(r#"{"blockIO":{"throttleReadBpsDevice":[{"major":-1,"minor":0,"rate":1}]}}"#, &v2(), "device number");
 }

@@ -15,7 +15,7 @@ use crate::feature_tests::FEATURE_TESTS;
 use crate::field_tests::FIELDS;
 use crate::{
     fixture,
-    flag_tests::{FLAG_TESTS, OPTION_TESTS, scopes},
+    flag_tests::{FLAG_TESTS, OPTION_TESTS, reached, scopes},
     test_files,
 };
 
@@ -67,7 +67,7 @@ fn fields(cases: &[String]) -> String {
     assert!(found.len() > 150, "only {} paths", found.len());
     let mut rows = String::new();
     for path in found.keys() {
-        let row = FIELDS.iter().filter(|(prefix, ..)| is_below(path, prefix)).max_by_key(|(prefix, ..)| prefix.len());
+        let row = row_of(path);
         let (_, how, since, test) = row.unwrap_or_else(|| {
             panic!("FIELDS says nothing of {path}: a row of tests/field_tests.rs, with the name of its test")
         });
@@ -78,6 +78,54 @@ fn fields(cases: &[String]) -> String {
         assert!(found.keys().any(|path| is_below(path, prefix)), "no field is {prefix}");
     }
     rows
+}
+
+/// Fields that a test says by a function of its bench, or of which it has what is made of them.
+const SAID_OTHERWISE: &[&str] = &[
+    "linux.gidMappings[]",
+    "linux.intelRdt",
+    "linux.namespaces[].type",
+    "linux.uidMappings[]",
+    "mounts[].destination",
+    "mounts[].type",
+    "root.path",
+];
+
+/// A row of many fields, and a new one below it of which its test knows nothing.
+#[test]
+fn the_test_of_a_field_uses_it() {
+    let files = test_files();
+    let text = |file: &str| files.iter().find(|(other, _)| other == file).map_or("", |(_, text)| text.as_str());
+    let mut found = BTreeMap::new();
+    paths(
+        &serde_json::from_slice(&std::fs::read(fixture("bundles/everything/config.json")).unwrap()).unwrap(),
+        "",
+        &mut found,
+    );
+    let mut wrong = Vec::new();
+    for path in found.keys().filter(|path| !SAID_OTHERWISE.iter().any(|prefix| is_below(path, prefix))) {
+        let Some((_, _, _, test)) = row_of(path) else { continue };
+        let (file, name) = test.split_once(": ").unwrap();
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let shared = [text(&format!("{folder}/mod.rs")), text(&format!("{folder}.rs"))].concat();
+        let source = reached(&[text(file), &shared].concat(), name);
+        // As config.json spells it, or as a function of the bench may be called.
+        let field = path.rsplit('.').find(|part| *part != "*").unwrap().trim_end_matches("[]");
+        let snake = field.chars().fold(String::new(), |name, c| match c.is_ascii_uppercase() {
+            true => name + "_" + &c.to_ascii_lowercase().to_string(),
+            false => name + &c.to_string(),
+        });
+        let source = source.to_lowercase();
+        if !source.contains(&field.to_lowercase()) && !source.contains(&snake) {
+            wrong.push(format!("{test} does not use {path}: a row of tests/field_tests.rs names the test that does"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// The row of a field: that of the longest path that it is below.
+fn row_of(path: &str) -> Option<&'static (&'static str, &'static str, &'static str, &'static str)> {
+    FIELDS.iter().filter(|(prefix, ..)| is_below(path, prefix)).max_by_key(|(prefix, ..)| prefix.len())
 }
 
 fn options(cases: &[String]) -> String {

@@ -343,7 +343,7 @@ fn the_test_of_a_flag_uses_it() {
 }
 
 /// The function of this name and those of the same file that it calls, and so on.
-fn reached(text: &str, name: &str) -> String {
+pub fn reached(text: &str, name: &str) -> String {
     let parts: Vec<(&str, &str)> = text
         .match_indices("fn ")
         .filter(|(at, _)| !text[..*at].rsplit('\n').next().unwrap().contains("//"))
