@@ -1,5 +1,6 @@
 //! The command line: what engines and people type, and what it is read as.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -435,6 +436,8 @@ fn rest(verb: Verb) -> &'static str {
 fn every_flag_is_taken_in_both_forms() {
     // Words that mean what is so without them, and what is taken for nothing.
     let means_nothing = |flag: &Flag| !flag.listed || flag.help.contains("(default");
+    // What each makes of what is said without it.
+    let mut made: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for scope in std::iter::once(None).chain(VERBS.iter().map(|row| Some(row.verb))) {
         for flag in flags::of(scope).filter(|flag| flag.long != "version") {
             let spelled = |separator: &str| match flag.value {
@@ -462,10 +465,25 @@ fn every_flag_is_taken_in_both_forms() {
                 };
                 let (with, without) = (read(&line(&given)), read(&line("")));
                 assert!(with != without || means_nothing(flag), "{given} changes nothing of {scope:?}");
+                if with != without {
+                    made.entry(format!("{scope:?} {with:?} {without:?}")).or_default().insert(flag.long);
+                }
             }
         }
     }
+    // A row that was copied, and puts its value where the other does.
+    let alike = made.into_values().filter(|flags| flags.len() > 1);
+    for flags in alike {
+        let flags: Vec<&str> = flags.into_iter().collect();
+        assert!(
+            SYNONYMS.contains(&&flags[..]),
+            "{flags:?} say the same: in src/cli/flags.rs each names a field of its own"
+        );
+    }
 }
+
+/// Flags of one meaning.
+const SYNONYMS: &[&[&str]] = &[];
 
 #[test]
 fn one_sentence_for_every_value_that_cannot_be_read() {

@@ -217,3 +217,20 @@ pub fn find(stage: Stage, deed: Option<Deed>, errno: Errno) -> Option<&'static s
     let fits = |row: &&HintRow| row.0 == stage && row.2 == errno && (row.1.is_none() || row.1 == deed);
     HINTS.iter().find(fits).map(|row| row.3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A second row for the same is never shown.
+    #[test]
+    fn every_row_is_found() {
+        for (stage, deed, errno, hint) in HINTS {
+            assert_eq!(
+                find(*stage, *deed, *errno),
+                Some(*hint),
+                "a row above is of {stage:?}, {deed:?} and {errno:?}, too"
+            );
+        }
+    }
+}
