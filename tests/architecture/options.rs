@@ -9,7 +9,7 @@ use super::{File, code_of, fail, sources, whole};
 const OPTIONS: [&str; 4] = ["container/options.rs", "container/outline.rs", "cli/args.rs", "spec/resources.rs"];
 
 /// Fields of config.json that are for Windows alone.
-const OF_WINDOWS: [&str; 2] = ["command_line", "username"];
+pub(super) const OF_WINDOWS: [&str; 2] = ["command_line", "username"];
 
 /// A new field must be looked at by whoever gets the options, or the limits of config.json. (`Global` and `ExecUser` are no options of a command's own.)
 #[test]

@@ -1,7 +1,9 @@
 //! What the documents and comments point to is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use super::options::OF_WINDOWS;
 
 /// Of others, or made up.
 const NOT_OURS: &[&str] = &["std", "core", "libc", "nix", "serde", "serde_json", "u64", "Self", "a"];
@@ -127,4 +129,35 @@ fn has(module: &Module, segments: &[&str]) -> bool {
         || module.words.contains(*last)
             && (path.ends_with(before)
                 || owner.starts_with(|c: char| c.is_ascii_uppercase()) && module.words.contains(*owner))
+}
+
+/// rustc says nothing of a public name that nobody uses. What tests alone use is in their modules.
+#[test]
+fn every_public_name_is_used() {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let files = super::sources();
+    let codes: Vec<String> = files.iter().map(super::code_of).collect();
+    let codes: Vec<&str> = codes.iter().map(|code| code.split("#[cfg(test)]\nmod tests {").next().unwrap()).collect();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in codes.iter().flat_map(|code| code.split(|c| !word(c))) {
+        *times.entry(name).or_default() += 1;
+    }
+    let (mut found, mut seen) = (Vec::new(), 0);
+    for (file, code) in files.iter().zip(codes) {
+        for (line, number) in code.lines().zip(1..) {
+            let Some((_, rest)) = line.trim_start().strip_prefix("pub").and_then(|rest| rest.split_once(' ')) else {
+                continue;
+            };
+            let rest = ["const ", "unsafe "].iter().fold(rest, |rest, word| rest.strip_prefix(word).unwrap_or(rest));
+            let kinds = ["fn ", "struct ", "enum ", "trait ", "type ", "static "];
+            let rest = kinds.iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
+            let name = rest.split(|c| !word(c)).next().unwrap_or_default();
+            seen += 1;
+            if times.get(name) == Some(&1) && !OF_WINDOWS.contains(&name) {
+                found.push(format!("src/{}:{number}: {name}", file.name()));
+            }
+        }
+    }
+    assert!(seen > 2000, "only {seen} names");
+    super::fail(&found, "nobody uses it: call it where it is needed, or delete it");
 }
