@@ -75,3 +75,45 @@ fn the_page_of_insight_tells_of_its_commands_and_flags() {
     }
     assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
 }
+
+/// An annotation that is followed is one of the interfaces, and who trusts what is a question of each.
+#[test]
+fn the_annotations_are_told() {
+    let compat = document("docs/COMPAT.md");
+    let source = document("src/spec/annotations.rs");
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let of = ["run.", "org.", "io."];
+    let all = code.split('"').skip(1).step_by(2).filter(|text| of.iter().any(|start| text.starts_with(start)));
+    let all: Vec<&str> = all.collect();
+    assert!(all.len() > 12, "only {} annotations", all.len());
+    let missing: Vec<&&str> = all.iter().filter(|name| !compat.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "docs/COMPAT.md does not tell of {missing:?}: what it does, and whether it is trusted");
+}
+
+#[test]
+fn every_page_is_found_from_the_first() {
+    let first = document("README.md");
+    let pages = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let pages =
+        pages.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".md"));
+    let lost: Vec<String> = pages.filter(|name| !first.contains(&format!("docs/{name}"))).collect();
+    assert!(lost.is_empty(), "README.md has no link to {lost:?}");
+}
+
+/// A crate is code that runs as root: it is chosen, and the reason is written down.
+#[test]
+fn every_crate_has_its_reason() {
+    let design = document("docs/DESIGN.md");
+    let reasons = design.split("\n## Crates\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let manifest = document("Cargo.toml");
+    let mut seen = 0;
+    for section in manifest.split("\n[").skip(1) {
+        let Some((_, rows)) = section.split_once("dependencies]\n") else { continue };
+        for name in rows.lines().filter(|row| !row.starts_with('#')).filter_map(|row| Some(row.split_once(" = ")?.0)) {
+            seen += 1;
+            let what = "docs/DESIGN.md, Crates, does not say what it is for, and why that is not done without";
+            assert!(reasons.contains(&format!("`{name}`")), "{name}: {what}");
+        }
+    }
+    assert!(seen > 8, "only {seen} crates");
+}

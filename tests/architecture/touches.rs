@@ -78,6 +78,36 @@ fn the_plan_makes_no_system_call() {
     fail(&found, "facts about the host come in by `Host`, and what is to be done is an operation");
 }
 
+/// System calls that are older than each kernel on which brisk is looked at, and that no kernel lacks.
+const OLD_CALLS: &str = "capset clone close dup3 exit_group fchdir getpid ioctl ioprio_set mmap munmap prctl prlimit64 recvmsg rseq \
+    sched_setattr sendto setfsgid setfsuid setgid setgroups setsid setuid umask wait4 write";
+
+/// A call that some kernel lacks is told in docs/KERNEL.md, with what is done without it.
+#[test]
+fn a_system_call_has_its_kernel() {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/KERNEL.md")).unwrap();
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let (mut found, mut used) = (Vec::new(), BTreeSet::new());
+    for file in sources().iter().filter(|file| !["plan", "shim", "insight"].contains(&file.module())) {
+        for (number, line) in file.code() {
+            let names = line.split("libc::SYS_").skip(1).map(|rest| rest.split(|c| !word(c)).next().unwrap());
+            for name in names {
+                used.insert(name.to_owned());
+                if !whole(&document, name) && !OLD_CALLS.split(' ').any(|old| old == name) {
+                    found.push(format!("src/{}:{number}: {name}", file.name()));
+                }
+            }
+        }
+    }
+    let unused = OLD_CALLS.split(' ').filter(|name| !used.contains(*name));
+    found.extend(unused.map(|name| format!("OLD_CALLS names {name}, which nobody makes")));
+    fail(
+        &found,
+        "a row of docs/KERNEL.md: since when, what for, what is done without it; or a word in OLD_CALLS (tests/architecture/touches.rs) for \
+         what Linux has always had",
+    );
+}
+
 /// Where brisk's own things are is asked where they are looked for, and a brisk that is started again gets all. What a container gets of the environment is in
 /// `container::environment` alone.
 const READS_ENVIRONMENT: &[&str] = &[
