@@ -127,7 +127,7 @@ fn kind(mount: &MountOp) -> Option<Kind> {
     let MountKind::New(NewFileSystem { kind, copy_up: CopyUp::No, .. }) = &mount.what else { return None };
     let known: &[(&CStr, Kind)] = &[(c"tmpfs", Kind::Tmpfs), (c"proc", Kind::Proc), (c"sysfs", Kind::Sysfs)];
     // What was attached elsewhere by a link of the image is none of ours.
-    let here = *kind == *c"tmpfs" || mount.no_follow && !mount.dest.to_bytes().contains(&b'/');
+    let here = kind.as_c_str() == c"tmpfs" || mount.no_follow && !mount.dest.to_bytes().contains(&b'/');
     known.iter().find(|(name, _)| **name == **kind).map(|(_, kind)| *kind).filter(|_| here)
 }
 
