@@ -288,3 +288,42 @@ fn a_folder_says_what_each_of_its_modules_is() {
     assert!(folders > 40, "only {folders} folders found");
     fail(&found, "a word for each module in the head of its folder");
 }
+
+/// Files of tests that sleep, and how often: to look again, to be late on purpose, or because time itself is what is tested.
+const SLEEPS: &[(&str, usize)] = &[
+    ("integration/bench/engines.rs", 1),
+    ("integration/bench/latency.rs", 1),
+    ("integration/cli/each_flag.rs", 1),
+    ("integration/common/host.rs", 1),
+    ("integration/common/leftovers.rs", 1),
+    ("integration/faults/questions.rs", 1),
+    ("integration/jobs/background.rs", 1),
+    ("integration/jobs/background/killed.rs", 1),
+    ("integration/lifecycle/hard_cases.rs", 1),
+    ("integration/lifecycle/verbs.rs", 1),
+    ("integration/probe.rs", 1),
+    ("integration/security/cgroup_names.rs", 1),
+    ("integration/tool/trace.rs", 2),
+];
+
+/// A test that sleeps until something ought to have happened fails on a busy machine, and one that is left out tells nobody.
+#[test]
+fn tests_wait_for_what_happens() {
+    let mut found = Vec::new();
+    for (file, text) in crate::test_files() {
+        let lines = || text.lines().map(super::before_comment);
+        let sleeps = lines().filter(|line| line.contains("thread::sleep(") && !line.contains('"')).count();
+        let may = SLEEPS.iter().find(|(name, _)| *name == file).map_or(0, |(_, count)| *count);
+        if sleeps != may {
+            found.push(format!("{file}: {sleeps} sleeps, not {may}"));
+        }
+        if lines().any(|line| line.trim_start().starts_with("#[ignore")) {
+            found.push(format!("{file}: a test is ignored"));
+        }
+    }
+    fail(
+        &found,
+        "wait for the thing itself (`host::wait_until`, `process::wait_readable`, `process::waits_in`), or say in SLEEPS \
+         (tests/architecture/words.rs) that time is what is meant; what cannot run says so by `skip_unless` and its kin",
+    );
+}
