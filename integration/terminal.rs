@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
+use nix::sys::termios::tcgetattr;
 use serde_json::json;
 
 use crate::common::process::{Output, wait_readable};
@@ -284,4 +285,27 @@ fn run_in_the_foreground_loses_no_byte_at_the_end() {
     let text = run_in_a_terminal(&container).ok().stdout();
     assert_eq!(text.matches("line ").count(), 3000);
     assert!(text.contains("the end\r\n"));
+}
+
+/// It is another job's then.
+#[test]
+fn run_in_the_background_leaves_the_terminal_alone() {
+    if skip_on(&["runc", "crun"], "they change it") {
+        return;
+    }
+    let container = Bundle::sh("echo begun; exec sleep 1000000").set("/process/terminal", json!(true)).container();
+    let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let before = tcgetattr(&pty.slave).unwrap();
+    let script = process::in_shell("set -m; \"$@\" & wait $!; echo over $?", &runtime);
+    let mut command = process::under(&["setsid", "--ctty"], &script);
+    let end = || pty.slave.try_clone().unwrap();
+    let mut shell = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+    let mut master = std::fs::File::from(pty.master);
+    read_until(&mut master, "begun");
+    assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
+    container.kill("KILL").ok();
+    read_until(&mut master, "over 137");
+    assert!(shell.wait().unwrap().success());
+    assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
 }

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use brisk::error::{Context, Error, Result, Stage};
+use brisk::sys::fs;
 use brisk::sys::poll::{self, PollFd, PollFlags};
-use brisk::sys::{fs, signal, tty};
+use brisk::sys::tty::{self, Turn};
 use nix::errno::Errno;
 
 use crate::looks::{Audience, write};
@@ -14,8 +15,6 @@ use crate::looks::{Audience, write};
 /// The other screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
-/// The signals by which somebody ends us.
-pub const ENDS: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 /// How high and wide a terminal is that does not say.
 const USUAL: (usize, usize) = (24, 80);
 
@@ -30,40 +29,22 @@ pub struct Screen<'a> {
     signals: &'a OwnedFd,
 }
 
-/// Whose turn it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// Ours: we have the terminal.
-    Ours,
-    /// Nobody's any more: somebody has ended us by this signal while we had not.
-    Over(i32),
-}
-
 impl Screen<'_> {
     /// Whether the terminal is ours: nothing is written to it in the background, nor read from it.
     pub fn is_ours() -> bool {
         tty::is_ours(stdin().as_fd()) && tty::is_ours(stdout().as_fd())
     }
 
-    /// Waits until it is: stopped, as who uses its terminal in the background is by the kernel (SIGTTOU), which lets us pass since all signals
-    /// are taken.
-    pub fn await_turn(signals: &OwnedFd) -> Result<Turn> {
-        while !Screen::is_ours() {
-            signal::stop_group(libc::SIGTTOU).at(Stage::Signal, || "stop")?;
-            let arrived = signal::pending(signals.as_fd()).at(Stage::Signal, || "read the signals")?;
-            let came: Vec<i32> = arrived.into_iter().flatten().map(signal::Pending::signal).collect();
-            if let Some(end) = came.iter().find(|signal| ENDS.contains(signal)) {
-                return Ok(Turn::Over(*end));
-            }
-            if !came.contains(&libc::SIGCONT) {
-                return Err(Error::new(
-                    Stage::Console,
-                    "the terminal is another job's, and nobody could give it to this one",
-                )
-                .with_hint("in the background: --json or --once, or standard output that is a file"));
+    /// Waits until it is; the signal by which somebody has ended us instead.
+    pub fn await_turn() -> Result<Option<i32>> {
+        match tty::await_turn(&[stdin().as_fd(), stdout().as_fd()]).at(Stage::Signal, || "wait for the terminal")? {
+            Turn::Ours => Ok(None),
+            Turn::Over(signal) => Ok(Some(signal)),
+            Turn::Never => {
+                Err(Error::new(Stage::Console, "the terminal is another job's, and nobody could give it to this one")
+                    .with_hint("in the background: --json or --once, or standard output that is a file"))
             }
         }
-        Ok(Turn::Ours)
     }
 
     /// Takes the screen of a terminal that is ours.
@@ -75,13 +56,13 @@ impl Screen<'_> {
         Ok(screen)
     }
 
-    /// Takes the terminal again, which somebody else has had meanwhile, as soon as it is ours.
-    pub fn resume(&self) -> Result<Turn> {
-        let turn = Screen::await_turn(self.signals)?;
-        if turn == Turn::Ours && self.has_keys() {
+    /// Takes the terminal again, which somebody else has had meanwhile, as soon as it is ours; the signal by which somebody has ended us instead.
+    pub fn resume(&self) -> Result<Option<i32>> {
+        let over = Screen::await_turn()?;
+        if over.is_none() && self.has_keys() {
             raw()?;
         }
-        Ok(turn)
+        Ok(over)
     }
 
     /// Whether keys come.

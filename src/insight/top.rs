@@ -16,7 +16,7 @@ use brisk::sys::signal;
 use crate::containers::Finder;
 use crate::figures::{Look, Reading};
 use crate::looks::{Audience, Looks, Tone, write};
-use crate::screen::{ENDS, Keystroke, Screen, Turn, keys};
+use crate::screen::{Keystroke, Screen, keys};
 use crate::stats::{Growing, Shown};
 use crate::table::{Align, Cell, Column, cut, lines, number};
 use crate::{json, units};
@@ -151,7 +151,7 @@ const SORTS: &[(char, SortKey, &str)] = &[
 
 fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Result<u8> {
     let signals = signal::take_all().at(Stage::Signal, || "take the signals")?;
-    if let Turn::Over(signal) = Screen::await_turn(&signals)? {
+    if let Some(signal) = Screen::await_turn()? {
         return Ok(ended(signal));
     }
     let mut screen = Screen::enter(&signals)?;
@@ -159,7 +159,7 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
     loop {
         // Whoever has begun us may have taken the terminal without a word.
         if !Screen::is_ours()
-            && let Turn::Over(signal) = screen.resume()?
+            && let Some(signal) = screen.resume()?
         {
             return Ok(ended(signal));
         }
@@ -185,14 +185,14 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
             After::Quit => return Ok(0),
             After::Draw => {}
             After::Resume => {
-                if let Turn::Over(signal) = screen.resume()? {
+                if let Some(signal) = screen.resume()? {
                     return Ok(ended(signal));
                 }
             }
             After::Stop => {
                 drop(screen);
                 signal::stop_group(libc::SIGTSTP).at(Stage::Signal, || "stop")?;
-                if let Turn::Over(signal) = Screen::await_turn(&signals)? {
+                if let Some(signal) = Screen::await_turn()? {
                     return Ok(ended(signal));
                 }
                 screen = Screen::enter(&signals)?;
@@ -265,7 +265,7 @@ enum Told {
 
 fn told(signals: &[i32]) -> Told {
     let asks = |wanted: &[i32]| signals.iter().copied().find(|signal| wanted.contains(signal));
-    match asks(&ENDS) {
+    match asks(&signal::ASKS_TO_END) {
         Some(signal) => Told::End(signal),
         None if asks(&[libc::SIGTSTP]).is_some() => Told::Go(After::Stop),
         // By SIGSTOP, of which we are not told: who continues us has had the terminal meanwhile.
@@ -304,8 +304,8 @@ fn sort_rows(rows: &mut [Reading], sort: SortKey, order: Order) {
     });
 }
 
-/// What a terminal of this size shows.
-fn picture(look: &Look, ui: &Ui, height: usize, looks: Looks) -> Vec<String> {
+/// What a terminal of this size shows. It is scrolled to its end at most.
+fn picture(look: &Look, ui: &mut Ui, height: usize, looks: Looks) -> Vec<String> {
     let width = looks.width.unwrap_or(usize::MAX);
     let running = look.rows.iter().filter(|row| row.subject.init.is_some()).count();
     let sort =
@@ -318,6 +318,8 @@ fn picture(look: &Look, ui: &Ui, height: usize, looks: Looks) -> Vec<String> {
     let head = if ui.help { Vec::new() } else { table.drain(..1).collect() };
     let rows = room.saturating_sub(head.len());
     let above = ui.above.min(table.len().saturating_sub(rows));
+    // However often a key was pressed at the end, the other way leads back at once.
+    ui.above = above;
     let below = table.len().saturating_sub(above + rows);
     picture.extend(head);
     picture.extend(table.into_iter().skip(above).take(rows));
@@ -413,14 +415,14 @@ mod tests {
         sort_rows(&mut look.rows, SortKey::Cpu, Order::Usual);
         for (width, height) in [(40, 6), (80, 24), (160, 12)] {
             let looks = Looks { unicode: width > 40, width: Some(width), ..Looks::PLAIN };
-            let ui = Ui { interval: Duration::from_secs(1), above: usize::from(width == 40), ..Ui::default() };
-            let lines = picture(&look, &ui, height, looks);
+            let mut ui = Ui { interval: Duration::from_secs(1), above: usize::from(width == 40), ..Ui::default() };
+            let lines = picture(&look, &mut ui, height, looks);
             assert_eq!(lines.len(), height);
             assert!(lines.iter().all(|line| line.chars().count() <= width && !line.contains('\x1b')), "{lines:?}");
             view(&format!("top-{width}.txt"), &(lines.join("\n") + "\n"));
         }
         for (height, width) in [(1, 1), (2, 3), (3, 200), (9, 1), (9, 5), (9, 10), (9, 17)] {
-            let lines = picture(&look, &Ui::default(), height, Looks { width: Some(width), ..Looks::PLAIN });
+            let lines = picture(&look, &mut Ui::default(), height, Looks { width: Some(width), ..Looks::PLAIN });
             assert_eq!(lines.len(), height);
             assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:?}");
         }
@@ -429,14 +431,34 @@ mod tests {
     #[test]
     fn colours_are_orders_to_the_terminal_and_nothing_else() {
         let looks = Looks { screen: true, colours: true, unicode: true, width: Some(80) };
-        let with = picture(&look(), &Ui::default(), 10, looks).join("\n");
-        let without = picture(&look(), &Ui::default(), 10, Looks { colours: false, ..looks }).join("\n");
+        let with = picture(&look(), &mut Ui::default(), 10, looks).join("\n");
+        let without = picture(&look(), &mut Ui::default(), 10, Looks { colours: false, ..looks }).join("\n");
         assert!(with.contains("\x1b[1;31m"), "{with}");
         let mut plain = with;
         for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[33m", "\x1b[1;31m"] {
             plain = plain.replace(code, "");
         }
         assert_eq!(plain, without);
+    }
+
+    #[test]
+    fn it_is_scrolled_to_its_end_at_most() {
+        let (look, looks) = (look(), Looks { width: Some(80), ..Looks::PLAIN });
+        let mut ui = Ui::default();
+        let whole = picture(&look, &mut ui, 24, looks);
+        for height in [1, 5, 6, 24] {
+            for _ in 0..50 {
+                ui.press(&Keystroke::PageDown, height);
+                picture(&look, &mut ui, height, looks);
+            }
+            let last = picture(&look, &mut ui, height, looks);
+            assert!(height < 5 || last.contains(&whole[5]), "{height} {last:#?}");
+            for _ in 0..3 {
+                ui.press(&Keystroke::Up, height);
+                picture(&look, &mut ui, height, looks);
+            }
+            assert_eq!(ui.above, 0, "{height}");
+        }
     }
 
     #[test]

@@ -25,6 +25,14 @@ fn descriptor(mask: u64) -> Result<OwnedFd> {
     cvt(unsafe { raw!(SYS_signalfd4, -1, &raw const mask, 8, flags) }).map(own)
 }
 
+/// The signals that are pending, as a mask whose bit 0 is signal 1; none of them is taken away (rt_sigpending(2)).
+pub(super) fn pending_mask() -> Result<u64> {
+    let mut mask = 0u64;
+    // SAFETY: the mask is 8 writable bytes.
+    done(unsafe { raw!(SYS_rt_sigpending, &raw mut mask, 8) })?;
+    Ok(mask)
+}
+
 /// How many signals [`pending`] reads at most.
 pub const AT_ONCE: usize = 8;
 
@@ -100,7 +108,7 @@ pub fn set_default(ignored: u64) -> Result<()> {
 }
 
 /// The signals by which somebody asks a process to end.
-pub(super) const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+pub const ASKS_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Blocks the signals by which somebody asks us to end, unless they are ignored, and opens a descriptor, non-blocking, that they are
 /// read from. One that is blocked would be read although it is ignored (signal(7)).
@@ -234,7 +242,8 @@ pub fn forward(child: i32, signal: i32) -> Result<()> {
 }
 
 /// Stops our process group by this signal, as a terminal does, for who has taken all signals. Nobody could continue a
-/// group that is orphaned (setpgid(2)), so the kernel stops none. Who was stopped finds SIGCONT in the descriptor of [`take_all`].
+/// group that is orphaned (setpgid(2)), so the kernel stops none. For who was stopped SIGCONT is pending then, which has
+/// taken away any that was before (kill(2) of a signal that stops).
 pub fn stop_group(signal: i32) -> Result<()> {
     let mask = 1u64 << (signal - 1);
     set_default(mask)?;

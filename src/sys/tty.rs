@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::descriptor;
 use super::fs::{self, own};
-use super::process;
 use super::{Result, cvt, done, raw};
+use super::{process, signal};
 
 /// Opens a new pseudo-terminal through the `ptmx` at `path` below `root`; returns master and slave. The slave
 /// comes from TIOCGPTPEER (Linux 4.13), so no name in the container is trusted (CVE-2025-52565).
@@ -64,6 +64,34 @@ pub fn is_ours(tty: BorrowedFd<'_>) -> bool {
     // SAFETY: TIOCGPGRP fills one pid_t.
     let found = done(unsafe { raw!(SYS_ioctl, tty.as_raw_fd(), libc::TIOCGPGRP, &raw mut group) });
     found.is_err() || group == process::getpgrp()
+}
+
+/// Whose turn it is to use a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Ours.
+    Ours,
+    /// Nobody's any more: by this signal somebody has asked us to end while it was another's. It is still pending.
+    Over(i32),
+    /// Never: our process group is orphaned.
+    Never,
+}
+
+/// Waits until these terminals are ours, for who has taken all signals: stopped, as the kernel stops who uses one in the background and
+/// has not (SIGTTOU; termios(3), tcsetpgrp(3)).
+pub fn await_turn(ttys: &[BorrowedFd<'_>]) -> Result<Turn> {
+    while !ttys.iter().all(|tty| is_ours(*tty)) {
+        signal::stop_group(libc::SIGTTOU)?;
+        let pending = signal::pending_mask()?;
+        let came = |signal: &i32| pending >> (signal - 1) & 1 == 1;
+        if let Some(end) = signal::ASKS_TO_END.into_iter().find(came) {
+            return Ok(Turn::Over(end));
+        }
+        if !came(&libc::SIGCONT) {
+            return Ok(Turn::Never);
+        }
+    }
+    Ok(Turn::Ours)
 }
 
 /// Whether the descriptor is a terminal.

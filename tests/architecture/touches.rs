@@ -79,14 +79,15 @@ fn the_plan_makes_no_system_call() {
 }
 
 /// System calls that Linux 5.12 has, which brisk asks for, and of which docs/KERNEL.md has no row by their name.
-const OLD_CALLS: &str = "bpf capget capset chdir chroot clone close dup3 execveat exit_group faccessat2 fchdir fchmod fchmodat fchownat fcntl \
-    fgetxattr flock fsconfig fsetxattr fspick ftruncate get_mempolicy getcpu getcwd getdents64 getegid geteuid getpgid \
-    getpid getppid ioctl ioprio_get ioprio_set kcmp keyctl linkat lseek memfd_create mkdirat mknodat mmap mprotect munmap \
-    name_to_handle_at openat personality pidfd_getfd pidfd_open pidfd_send_signal pipe2 pivot_root prctl pread64 prlimit64 \
-    readlinkat recvfrom recvmsg renameat2 rseq rt_sigaction rt_sigprocmask rt_sigqueueinfo sched_getaffinity sched_getattr \
-    sched_setaffinity sched_setattr sendfile sendmsg sendto set_mempolicy setdomainname setfsgid setfsuid setgid setgroups \
-    sethostname setresgid setresuid setsid setsockopt setuid signalfd4 statx symlinkat timer_create timer_delete \
-    timer_settime umask umount2 unlinkat unshare wait4 waitid write";
+const OLD_CALLS: &str = "bpf capget capset chdir chroot clone close dup3 execveat exit_group faccessat2 fchdir \
+    fchmod fchmodat fchownat fcntl fgetxattr flock fsconfig fsetxattr fspick ftruncate get_mempolicy getcpu getcwd \
+    getdents64 getegid geteuid getpgid getpid getppid ioctl ioprio_get ioprio_set kcmp keyctl linkat lseek \
+    memfd_create mkdirat mknodat mmap mprotect munmap name_to_handle_at openat personality pidfd_getfd pidfd_open \
+    pidfd_send_signal pipe2 pivot_root prctl pread64 prlimit64 readlinkat recvfrom recvmsg renameat2 rseq \
+    rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo sched_getaffinity sched_getattr sched_setaffinity \
+    sched_setattr sendfile sendmsg sendto set_mempolicy setdomainname setfsgid setfsuid setgid setgroups sethostname \
+    setresgid setresuid setsid setsockopt setuid signalfd4 statx symlinkat timer_create timer_delete timer_settime \
+    umask umount2 unlinkat unshare wait4 waitid write";
 
 /// A call that some kernel lacks is told in docs/KERNEL.md, with what is done without it.
 #[test]

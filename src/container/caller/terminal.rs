@@ -14,8 +14,10 @@ pub(in crate::container) struct CallersTerminal {
 impl CallersTerminal {
     /// Takes it, if there is one.
     pub fn take() -> CallersTerminal {
-        // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
-        let before = if tty::is_tty(fs::STDIN) { tty::make_raw(fs::STDIN).ok() } else { None };
+        // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's. In the background the terminal is another job's;
+        // the kernel would let us pass, since all signals are taken.
+        let reads = tty::is_tty(fs::STDIN) && tty::is_ours(fs::STDIN);
+        let before = if reads { tty::make_raw(fs::STDIN).ok() } else { None };
         CallersTerminal { terminal: own_terminal(), before }
     }
 
@@ -30,7 +32,8 @@ impl CallersTerminal {
 
 impl Drop for CallersTerminal {
     fn drop(&mut self) {
-        if let Some(termios) = &self.before {
+        // In the background it is as others want it.
+        if let Some(termios) = self.before.as_ref().filter(|_| tty::is_ours(fs::STDIN)) {
             // A terminal that is gone needs no restoring.
             let _ = tty::set_attributes(fs::STDIN, termios);
         }
