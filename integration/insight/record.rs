@@ -698,6 +698,26 @@ fn a_place_that_cannot_be_written_to_is_refused_in_time() {
     call(&container, &["record", "-b", dir, "-o", &given, "--merge", "--compare", &given, &container.id]).ok();
 }
 
+/// A recording is not had again by asking once more: who went away has not got it.
+#[test]
+fn a_profile_that_nobody_reads_is_an_error() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::sh("true").container();
+    drop(brisk(&container));
+    let (dir, fifo) = (container.bundle.dir.to_str().unwrap(), file(&container, "fifo"));
+    nix::unistd::mkfifo(Path::new(&fifo), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (flag, other) in [("--output", "--report"), ("--report", "--output")] {
+        let good = file(&container, "good.json");
+        let command = command(&container, &["record", "-b", dir, flag, "-", other, &good, &container.id]);
+        // A fifo that had a reader when it was opened.
+        let script = format!("exec 4<>{fifo} 5>{fifo} 4<&-; exec \"$@\" >&5 5>&-");
+        let said = process::run(process::in_shell(&script, &command)).exits(1);
+        assert!(said.stderr().contains("write standard output: broken pipe"), "{said:?}");
+    }
+}
+
 /// No pid namespace ends the others with the first.
 #[test]
 fn nobody_is_left_of_a_container_whose_run_was_killed() {

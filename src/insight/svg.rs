@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use brisk::cli::log::printable;
-use brisk::cli::output;
+use brisk::cli::output::{self, Audience};
 use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::sys::destination::{self, Destination};
 use brisk::sys::fs;
+use nix::errno::Errno;
 
 use crate::looks::Looks;
 use crate::table::cut_front;
@@ -144,6 +145,17 @@ impl NamedFile {
         match self {
             NamedFile::Stdout => fs::stat(fs::STDOUT).ok().and_then(|stat| destination::kept(&stat)),
             NamedFile::File(destination, _) => destination.kept(),
+        }
+    }
+
+    /// [`NamedFile::write`] of what cannot be had again: a reader that went away is an error.
+    pub fn keep(&self, text: &str) -> Result<()> {
+        match self {
+            NamedFile::Stdout if output::write(text)? == Audience::Gone => {
+                Err(Error::errno(Stage::Args, "write standard output", Errno::EPIPE))
+            }
+            NamedFile::Stdout => Ok(()),
+            file => file.write(text),
         }
     }
 

@@ -124,18 +124,18 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     };
     let added = profile.add(&seen, *runtime, load);
     let text = json::text(&profile.json())?;
-    let kept = kept.and_then(|()| profile_file.write(&text));
+    let kept = kept.and_then(|()| profile_file.keep(&text));
     let given = given_capabilities(&loaded.spec);
     let report_of =
         RecordReport { id, output, seen: &seen, added: &added, profile: &profile, compared, runtime: *runtime, given };
     let report_text = json::text(&report_of.json(status))?;
-    let reported = report_file.map_or(Ok(()), |file| file.write(&report_text));
+    let reported = report_file.map_or(Ok(()), |file| file.keep(&report_text));
     let looks = Looks::of_stderr();
     let looks = if *plain { looks.plain() } else { looks };
     // What the program writes goes to standard output.
     let _ = std::io::stderr().write_all((report_of.lines(looks).join("\n") + "\n").as_bytes());
     if let Err(error) = kept {
-        NamedFile::Stdout.write(&text)?;
+        NamedFile::Stdout.keep(&text)?;
         return Err(error.with_hint("the profile is on standard output instead"));
     }
     reported.map(|()| status)
