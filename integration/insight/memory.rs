@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{call, cannot_look, of_others};
+use super::{call, cannot_look, command, of_others};
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, lacks, process, time_limit};
+use crate::common::{Bundle, Container, host, lacks, process, time_limit};
 
 /// What is mapped of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,6 +148,21 @@ fn entries<'a>(list: &'a Value, path: &str) -> Vec<&'a Value> {
 }
 
 /// The experiment of PolyPod's paper: a process in one container, in two over the same files, and in two over copies.
+/// What is not seen is not 0.
+#[test]
+fn processes_that_a_pid_namespace_hides_are_not_read() {
+    if cannot_look() || !host::is_root() || lacks(&["pids"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let command = command(&container, &["memory", "--json"]);
+    let value = process::run(process::under(&["unshare", "--pid", "--fork"], &command)).ok().json();
+    let one = &value["containers"][0];
+    assert_eq!((&one["mapped"], &one["unreadProcesses"]), (&Value::Null, &json!(1)), "{value}");
+    assert!(value["problems"][0].as_str().unwrap().contains("cannot be read"), "{value}");
+}
+
 #[test]
 fn one_file_is_shared_and_copies_are_not() {
     if cannot_look() || lacks(&["freezer"]) {

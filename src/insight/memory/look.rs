@@ -99,7 +99,9 @@ impl MemoryLook {
         let end = end.min(Instant::now() + TIME_OF_CONTAINER);
         let before = pids(&reading.subject)?;
         let mut taken = Vec::new();
-        let mut unread = 0;
+        // A cgroup names no process of a pid namespace above ours, and one that runs has its first.
+        let lives = reading.subject.init.map_or(Ok(Life::Gone), ProcessId::life)? == Life::Alive;
+        let mut unread = usize::from(before.is_empty() && lives);
         // What all of them tell, who are the container's.
         let mut room = MOST;
         for pid in before {
