@@ -292,6 +292,9 @@ fn it_is_drawn_and_chosen() {
     }
     let container = Bundle::idle().container();
     container.up().ok();
+    // A start is over before the program is begun.
+    let comm = format!("/proc/{}/comm", container.pid());
+    host::wait_until(|| std::fs::read_to_string(&comm).unwrap() == "probe\n");
     let svg = container.bundle.dir.join("memory.svg");
     let picture = || std::fs::read_to_string(&svg).unwrap();
     let table = call(&container, &["memory", "--plain", "--svg", svg.to_str().unwrap(), &container.id]).ok().stdout();
