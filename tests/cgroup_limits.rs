@@ -317,8 +317,46 @@ fn a_weight_ends_that_a_container_is_idle() {
     let (unified, weight) = (r#"{"unified":{"cpu.idle":"1"}}"#, r#"{"unified":{"cpu.weight":"8"}}"#);
     let found = of(unified, weight, &v2());
     assert!(found.0.contains("cpu.idle=0") && found.0.contains("cpu.weight=8") && !found.2, "{found:?}");
-    let found = of("{}", r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#, &v2());
-    assert_eq!(warned(found).0, "cpu.weight=8 cpu.idle=1");
+    let weighed = r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#;
+    assert_eq!(warned(of("{}", weighed, &v2())).0, "cpu.weight=8 cpu.idle=1");
+    // However the two were asked for, and are taken back.
+    let by_file = r#"{"cpu":{"shares":1024},"unified":{"cpu.idle":"1"}}"#;
+    assert_eq!(of(by_file, r#"{"cpu":{"idle":1}}"#, &v2()).0, "cpu.idle=1");
+    assert_eq!(of(by_file, r#"{"unified":{"cpu.idle":"1"}}"#, &v2()).0, "cpu.idle=1");
+    assert_eq!(of(by_file, r#"{"unified":{"cpu.idle":"0"}}"#, &v2()).0, "cpu.weight=100 cpu.idle=0");
+    assert_eq!(of(by_file, r#"{"cpu":{"idle":0}}"#, &v2()).0, "cpu.weight=100 cpu.idle=0");
+    assert_eq!(of(weighed, r#"{"cpu":{"idle":0}}"#, &v2()).0, "cpu.idle=0 cpu.weight=8");
+    assert_eq!(of(r#"{"cpu":{"idle":1}}"#, r#"{"unified":{"cpu.idle":"0"}}"#, &v2()).0, "cpu.idle=0");
+    let nice = r#"{"unified":{"cpu.weight.nice":"3"}}"#;
+    assert_eq!(of(nice, r#"{"cpu":{"idle":1}}"#, &v2()).0, "cpu.weight.nice=3 cpu.idle=1");
+}
+
+/// What is made again from the record has what was asked for last, whichever of the two names of a file that was by.
+#[test]
+fn a_field_replaces_what_unified_said_of_its_file() {
+    let unified = |current: &str, change: &str| {
+        let plan = update(&resources(current), &resources(change), &v2(), DeviceRules::Keep).unwrap();
+        plan.resources.unified.into_iter().map(|(file, value)| format!("{file}={value}")).collect::<Vec<_>>()
+    };
+    let current = r#"{"unified":{"pids.max":"20","cpu.idle":"1","memory.high":"9000"}}"#;
+    assert_eq!(unified(current, r#"{"pids":{"limit":10},"cpu":{"idle":0}}"#), ["memory.high=9000"]);
+    assert_eq!(unified(current, r#"{"unified":{"pids.max":"7"}}"#), ["cpu.idle=1", "memory.high=9000", "pids.max=7"]);
+}
+
+/// A new container is told as an update is, and gets its weight before it is idle.
+#[test]
+fn a_new_container_is_not_idle_with_a_weight_without_a_word() {
+    for json in [
+        r#"{"cpu":{"shares":1024,"idle":1}}"#,
+        r#"{"cpu":{"idle":1},"unified":{"cpu.weight":"100"}}"#,
+        r#"{"unified":{"cpu.idle":"1","cpu.weight":"100"}}"#,
+    ] {
+        let options = CgroupOptions { cgroups_path: None, id: "c", privilege: Privilege::Root };
+        let planned = plan(&resources(json), &v2(), &options).unwrap();
+        let lines: Vec<String> = planned.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect();
+        assert_eq!(lines.join(" "), "cpu.weight=100 cpu.idle=1", "{json}");
+        assert!(planned.warnings.iter().any(|text| text.contains("unable to apply both")), "{json}");
+    }
 }
 
 #[test]

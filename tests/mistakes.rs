@@ -299,6 +299,8 @@ fn failures() -> Vec<Error> {
         (Stage::Process, Deed::Sysctl, Errno::ENOENT),
         (Stage::Process, Deed::Schedule, Errno::EPERM),
         (Stage::Process, Deed::Schedule, Errno::EBUSY),
+        (Stage::Process, Deed::MemoryPolicy, Errno::EINVAL),
+        (Stage::Process, Deed::MemoryPolicy, Errno::ENOSYS),
         (Stage::Process, Deed::Rlimit, Errno::EPERM),
         (Stage::Process, Deed::OomScoreAdj, Errno::EACCES),
         (Stage::Lsm, Deed::Label, Errno::ENOENT),

@@ -126,7 +126,7 @@ fn memory_policies() {
     assert_eq!(spec("MPOL_BIND", "0", &["MPOL_F_NUMA_BALANCING"]).expect("valid").mode, 2 | 1 << 13);
     assert_eq!(spec("MPOL_BIND", "0", &["MPOL_F_RELATIVE_NODES"]).expect("valid").mode, 2 | 1 << 14);
     assert_eq!((memory_policy::modes().count(), memory_policy::flags().count()), (7, 3));
-    let table: [(&str, &str, &[&str], &str); 7] = [
+    let table: [(&str, &str, &[&str], &str); 12] = [
         ("MPOL_NOPE", "", &[], "does not exist"),
         ("MPOL_BIND", "0", &["MPOL_F_NOPE"], "does not exist"),
         ("MPOL_BIND", "", &[], "needs nodes"),
@@ -134,6 +134,12 @@ fn memory_policies() {
         ("MPOL_DEFAULT", "", &["MPOL_F_NUMA_BALANCING"], "takes no MPOL_F_NUMA_BALANCING"),
         ("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"], "either static or relative"),
         ("MPOL_BIND", "a", &[], "neither a number"),
+        // What the kernel refuses with a bare EINVAL (mm/mempolicy.c, sanitize_mpol_flags() and mpol_new()).
+        ("MPOL_INTERLEAVE", "0", &["MPOL_F_NUMA_BALANCING"], "memoryPolicy.flags: invalid memory policy MPOL_INTERLEAVE"),
+        ("MPOL_PREFERRED", "0", &["MPOL_F_NUMA_BALANCING"], "which is for MPOL_BIND and MPOL_PREFERRED_MANY"),
+        ("MPOL_LOCAL", "", &["MPOL_F_NUMA_BALANCING"], "takes no MPOL_F_NUMA_BALANCING"),
+        ("MPOL_WEIGHTED_INTERLEAVE", "0", &["MPOL_F_NUMA_BALANCING"], "takes no MPOL_F_NUMA_BALANCING"),
+        ("MPOL_PREFERRED", "", &["MPOL_F_STATIC_NODES"], "linux.memoryPolicy.nodes"),
     ];
     for (mode, nodes, flags, want) in table {
         let text = refused(spec(mode, nodes, flags));

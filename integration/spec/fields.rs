@@ -159,6 +159,20 @@ fn the_memory_policy_is_set() {
 }
 
 #[test]
+fn a_memory_policy_that_the_kernel_refuses_is_told_with_its_nodes() {
+    if skip_on(&["runc", "crun"], "words of ours")
+        || skip_unless(Need::from(fs::exists("/proc/self/numa_maps").unwrap()), "a kernel without NUMA")
+    {
+        return;
+    }
+    let policy = json!({ "mode": "MPOL_BIND", "nodes": "960-961", "flags": ["MPOL_F_STATIC_NODES"] });
+    let text = Bundle::probe(&[]).set("/linux/memoryPolicy", policy).container().run().fails();
+    for word in ["MPOL_BIND|MPOL_F_STATIC_NODES on nodes 960,961", "EINVAL", "hint: linux.memoryPolicy", "cpu.mems"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
 fn a_deadline_is_set() {
     if skip_on(&["runc", "crun"], "came later") {
         return;

@@ -172,6 +172,18 @@ const HINTS: &[HintRow] = &[
         Errno::EBUSY,
         "SCHED_DEADLINE: the CPUs have less time left, or a cpuset keeps the process from some of them",
     ),
+    (
+        Stage::Process,
+        Some(Deed::MemoryPolicy),
+        Errno::EINVAL,
+        "linux.memoryPolicy: one of its nodes at least must have memory and be in linux.resources.cpu.mems, and older kernels do not know MPOL_PREFERRED_MANY (Linux 5.15), MPOL_WEIGHTED_INTERLEAVE and MPOL_F_NUMA_BALANCING with MPOL_PREFERRED_MANY (6.9)",
+    ),
+    (
+        Stage::Process,
+        Some(Deed::MemoryPolicy),
+        Errno::ENOSYS,
+        "this kernel was built without NUMA: leave out linux.memoryPolicy",
+    ),
     (Stage::Process, Some(Deed::OomScoreAdj), Errno::EACCES, "lowering oom_score_adj needs CAP_SYS_RESOURCE"),
     (
         Stage::Process,

@@ -103,6 +103,7 @@ deeds! {
     Rlimit "setrlimit";
     OomScoreAdj "set oom_score_adj";
     Schedule "set the scheduler";
+    MemoryPolicy "set the memory policy";
     FindProgram "find the program";
     Execve "execve";
     WriteLimit "write a limit";

@@ -94,6 +94,8 @@ impl CgroupPlan {
 /// Plans the cgroups of a new container.
 pub fn plan(resources: &Resources, layout: &Layout, options: &CgroupOptions) -> Result<CgroupPlan> {
     let mut limits = plan_limits(resources, layout, Phase::Create)?;
+    idle::apart(&mut limits, resources, &Resources::default());
+    limits.warnings.extend(idle::both(resources));
     limits.warnings.extend(DevicePolicy::odd(&resources.devices));
     let need = match (options.privilege, options.cgroups_path.filter(|path| !path.is_empty())) {
         (Privilege::Rootless, None) => Need::BestEffort,

@@ -50,20 +50,17 @@ pub struct Replaced {
 /// Plans an update. `change` has only what is to change; `current` is what the container has.
 pub fn update(current: &Resources, change: &Resources, layout: &Layout, rules: DeviceRules) -> Result<UpdatePlan> {
     let mut resources = merge(current, change)?;
-    let mut asked = written(current, &resources, change);
+    let mut asked = written(&resources, change);
     if idle::ended(current, change) {
         asked.cpu.get_or_insert_default().idle = Some(0);
         resources.cpu.get_or_insert_default().idle = Some(0);
-        resources.unified.remove(files::CPU_IDLE.name);
     }
     let mut limits = plan_limits(&asked, layout, Phase::Update)?;
-    if let Some(warning) = idle::both(change) {
-        let (weights, others) = idle::split(limits.writes);
-        // One that becomes idle gets it for the sake of whoever takes it back.
-        let first = if idle::is_idle(current) { Vec::new() } else { weights };
-        limits.writes = first.into_iter().chain(others).collect();
-        limits.warnings.push(warning);
-    }
+    idle::apart(&mut limits, &asked, current);
+    limits.warnings.extend(idle::both(change));
+    // What `unified` said of a file that is written otherwise now; whoever makes the container again would write it last.
+    let written = |file: &str| limits.writes.iter().any(|write| write.file == file);
+    resources.unified.retain(|file, _| asked.unified.contains_key(file) || !written(file));
     let devices = match rules {
         DeviceRules::Replace(privilege) => {
             let replaced = replace_devices(current, change, layout, privilege)?;
@@ -93,17 +90,11 @@ fn replace_devices(current: &Resources, change: &Resources, layout: &Layout, pri
 
 /// The resources that are written: the change, completed by current values where two of them share a file
 /// (quota and period in cpu.max), one is computed from both (swap from memory+swap), or the kernel forgets one for the
-/// other (shares for idle).
-fn written(current: &Resources, merged: &Resources, change: &Resources) -> Resources {
+/// other (a weight for idle).
+fn written(merged: &Resources, change: &Resources) -> Resources {
     let mut out = change.clone();
     out.devices.clear();
-    if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
-        && let Some(idle) = cpu.idle
-        // An idle cgroup refuses shares. One that becomes idle gets them for the sake of whoever takes it back.
-        && (idle == 0 || current.cpu.as_ref().and_then(|cpu| cpu.idle).unwrap_or(0) == 0)
-    {
-        cpu.shares = all.shares;
-    }
+    idle::with_weight(&mut out, merged);
     if let (Some(cpu), Some(all)) = (&mut out.cpu, &merged.cpu)
         && (files::CFS_QUOTA.given(cpu.quota).is_some() || files::CFS_PERIOD.given(cpu.period).is_some())
     {

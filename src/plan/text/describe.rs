@@ -8,6 +8,7 @@ use crate::plan::namespace::{NamespaceFs, NamespaceKind};
 use crate::plan::op::{ChildOp, Enter, Label, LastOp, Refusal, RuntimeOp, SetupOp};
 use crate::plan::process::caps;
 use crate::plan::process::child_hook::ChildHook;
+use crate::plan::process::memory_policy;
 use crate::plan::process::rlimits::{self, ParsedRlimit};
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::{CopyUp, HostTree, MountKind, MountOp, MountSource, NewFileSystem, TmpfsMode};
@@ -145,7 +146,10 @@ impl SetupOp {
             SetupOp::Program { name, .. } => find_program(name),
             SetupOp::IoPriority(value) => io_priority(*value),
             SetupOp::Scheduler(_) => set_scheduler(),
-            SetupOp::MemoryPolicy(mode, _) => process(format!("set the memory policy {mode:#x}")).no_deed(),
+            SetupOp::MemoryPolicy(mode, nodes) => {
+                process(format!("set the memory policy {}", memory_policy::text(*mode, nodes)))
+                    .doing(Deed::MemoryPolicy, "")
+            }
             SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")).no_deed(),
         }
     }
