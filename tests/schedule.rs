@@ -135,7 +135,12 @@ fn memory_policies() {
         ("MPOL_BIND", "0", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"], "either static or relative"),
         ("MPOL_BIND", "a", &[], "neither a number"),
         // What the kernel refuses with a bare EINVAL (mm/mempolicy.c, sanitize_mpol_flags() and mpol_new()).
-        ("MPOL_INTERLEAVE", "0", &["MPOL_F_NUMA_BALANCING"], "memoryPolicy.flags: invalid memory policy MPOL_INTERLEAVE"),
+        (
+            "MPOL_INTERLEAVE",
+            "0",
+            &["MPOL_F_NUMA_BALANCING"],
+            "memoryPolicy.flags: invalid memory policy MPOL_INTERLEAVE",
+        ),
         ("MPOL_PREFERRED", "0", &["MPOL_F_NUMA_BALANCING"], "which is for MPOL_BIND and MPOL_PREFERRED_MANY"),
         ("MPOL_LOCAL", "", &["MPOL_F_NUMA_BALANCING"], "takes no MPOL_F_NUMA_BALANCING"),
         ("MPOL_WEIGHTED_INTERLEAVE", "0", &["MPOL_F_NUMA_BALANCING"], "takes no MPOL_F_NUMA_BALANCING"),

@@ -199,7 +199,82 @@ fn an_error_of_a_flag_names_it() {
     let error = start(["--cap", "CAP_SYS_BOOT"]);
     assert!(error.contains("--cap: process.capabilities: CAP_SYS_BOOT is not in the template's"), "{error}");
     let error = start(["--process", "process.json"]);
-    assert!(error.contains("cwd \"x\"") && !error.contains("--"), "{error}");
+    assert!(error.contains("process.json: process.cwd \"x\"") && !error.contains("--"), "{error}");
+    for (flag, said) in [
+        (["--mount", "/tmp:/proc/x"], "--mount: mount /proc/x"),
+        (["--memory", "1"], "--memory: refuse memory."),
+        (["--pids", "99999999999"], "--pids: write 99999999999 to "),
+    ] {
+        let error = start(flag);
+        assert!(error.contains(said), "{error}");
+    }
+    container.delete_force().ok();
+}
+
+/// Of a limit, too, that the kernel alone refuses, or the container itself: `run`, `update` and a container of a pool.
+#[test]
+fn an_error_of_a_limit_names_the_flag() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = root();
+    for (flags, said) in [
+        (&["--pids", "99999999999"][..], "--pids: write 99999999999 to "),
+        (&["--memory", "1"], "--memory: the container's process was killed while it was set up"),
+        (&["--replace", "--pids", "99999999999"], "--pids: pids.max = 99999999999: there are never more than "),
+    ] {
+        let error = run(&container, flags, &["/bin/true"]).fails();
+        assert!(error.contains(said) && !error.contains("linux."), "{error}");
+    }
+    run(&container, &["--detach"], &["/bin/sleep", "1000"]).ok();
+    let file = container.bundle.dir.join("r.json");
+    let file = file.to_str().unwrap();
+    fs::write(file, r#"{"pids":{"limit":99999999999}}"#).unwrap();
+    for (flags, said) in [
+        (&["--pids-limit", "99999999999"][..], "--pids-limit: write 99999999999 to "),
+        (&["--memory", "1"], "--memory: "),
+        (&["--memory-swap", "1"], "--memory-swap: "),
+        (&["--cpu-quota", "5"], "--cpu-quota: write 5"),
+        (&["--cpu-period", "1"], "--cpu-period: write "),
+        (&["--cpuset-cpus", "x"], "--cpuset-cpus: "),
+        (&["--cpuset-mems", "x"], "--cpuset-mems: "),
+        (&["--cpu-idle", "2"], "--cpu-idle: linux.resources.cpu.idle 2 is neither 0 nor 1"),
+        (&["--blkio-weight", "5"], "--blkio-weight: "),
+        (&["--resources", file], "r.json: pids.limit: write 99999999999 to "),
+    ] {
+        let error = container.call(&[&["update"], flags, &[&container.id]].concat()).fails();
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    fs::write(file, r#"{"pids":{"limit":50}}"#).unwrap();
+    let output = container.call(&["update", "--resources", file, "--cpu-share", "1", &container.id]).ok();
+    assert!(output.stderr().contains("others on the command line are left out"), "{output:?}");
+    container.delete_force().ok();
+}
+
+/// What a flag has added to process.json is the flag's, and what stands there is the file's.
+#[test]
+fn an_error_of_a_process_names_the_file_or_the_flag() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let container = root();
+    run(&container, &["--detach"], &["/bin/sleep", "1000"]).ok();
+    let file = container.bundle.dir.join("p.json");
+    let file = file.to_str().unwrap();
+    let exec = |process: Value, flags: &[&str], said: &str| {
+        let mut whole = json!({ "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"], "cwd": "/" });
+        whole.as_object_mut().unwrap().extend(process.as_object().unwrap().clone());
+        fs::write(file, whole.to_string()).unwrap();
+        let error = container.call(&[&["exec", "--process", file], flags, &[&container.id]].concat()).fails();
+        assert!(error.contains(said), "{said}: {error}");
+    };
+    exec(json!({ "env": ["A"] }), &["--env", "B=c"], "p.json: env[0]: environment variable \"A\" has no =");
+    exec(json!({ "rlimits": [{ "type": "X", "soft": 1, "hard": 1 }] }), &[], "p.json: rlimits[0].type: ");
+    exec(json!({ "ioPriority": { "class": "X" } }), &["--user", "0"], "p.json: ioPriority.class: ");
+    let group = json!({ "user": { "uid": 0, "gid": 0, "additionalGids": [u32::MAX] } });
+    exec(group, &["--additional-gids", "5"], "p.json: user.additionalGids[0]: ");
+    exec(json!({ "user": { "uid": u32::MAX, "gid": 0 } }), &[], "p.json: user.uid: ");
+    exec(json!({}), &["--cwd", "/not/there"], "/not/there");
     container.delete_force().ok();
 }
 

@@ -171,7 +171,7 @@ fn a_memory_limit_too_small_to_start_says_so() {
     let container = Bundle::idle().resources("memory", json!({ "limit": 4096 })).container();
     let text = container.create().fails();
     assert!(text.contains("OOM: memory.") && text.contains("is 4096 bytes"), "{text}");
-    assert!(text.contains("hint: raise linux.resources.memory.limit"), "{text}");
+    assert!(text.contains("linux.resources.memory.limit: ") && text.contains("hint: raise that limit"), "{text}");
     container.assert_nothing_left();
 }
 

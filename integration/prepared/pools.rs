@@ -739,6 +739,15 @@ fn what_a_member_cannot_be_a_new_container_is() {
         assert_eq!(pool.used(), json!([false, "options"]), "{flag:?}");
     }
     assert_eq!(pool.stats()["waiting"], json!(1));
+    // Nor has whoever has typed flags a config.json to look into then.
+    for (flags, said) in [
+        (["--mount", "/tmp:/proc/x"], "--mount: mount /proc/x"),
+        (["--cap", "CAP_SYS_BOOT"], "--cap: process.capabilities: CAP_SYS_BOOT is not in the template's"),
+        (["--pids", "99999999999"], "--pids: write 99999999999 to "),
+    ] {
+        let error = pool.run(&flags, &["/bin/true"]).fails();
+        assert!(error.contains(said), "{said}: {error}");
+    }
 }
 
 #[test]

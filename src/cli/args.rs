@@ -11,6 +11,7 @@ use super::put::{Format, Word};
 use crate::container::PlanOf;
 use crate::container::options::Transfer;
 use crate::container::outline::Outline;
+use crate::error::Origins;
 use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::cgroup::transfer::Amounts;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -321,6 +322,42 @@ impl UpdateArgs {
             interval: self.interval,
             dry_run: self.dry_run,
         })
+    }
+
+    /// Which of the single flags has said what. A file of the kernel's is of more than one of them: the one that was given.
+    pub fn origins(&self) -> Origins {
+        let Cpu { quota, period, burst, shares, realtime_period, realtime_runtime, idle, cpus, mems } = &self.cpu;
+        let Memory { limit, reservation, swap, .. } = &self.memory;
+        let mut origins = Origins::default();
+        let rows = [
+            ("memory.limit", "--memory", limit.is_some()),
+            ("memory.swap", "--memory-swap", swap.is_some()),
+            ("memory.reservation", "--memory-reservation", reservation.is_some()),
+            ("cpu.quota", "--cpu-quota", quota.is_some()),
+            ("cpu.period", "--cpu-period", period.is_some()),
+            ("cpu.burst", "--cpu-burst", burst.is_some()),
+            ("cpu.shares", "--cpu-share", shares.is_some()),
+            ("cpu.realtimePeriod", "--cpu-rt-period", realtime_period.is_some()),
+            ("cpu.realtimeRuntime", "--cpu-rt-runtime", realtime_runtime.is_some()),
+            ("cpu.idle", "--cpu-idle", idle.is_some()),
+            ("cpu.cpus", "--cpuset-cpus", cpus.is_some()),
+            ("cpu.mems", "--cpuset-mems", mems.is_some()),
+            ("blockIO", "--blkio-weight", self.block_io.weight.is_some()),
+            ("pids.limit", "--pids-limit", self.pids.limit.is_some()),
+            ("memory", "--memory", limit.is_some()),
+            ("memory", "--memory-swap", swap.is_some()),
+            ("cpu", "--cpu-quota", quota.is_some()),
+            ("cpu", "--cpu-period", period.is_some()),
+            ("cpu", "--cpu-burst", burst.is_some()),
+        ];
+        for (field, flag, _) in rows.iter().filter(|(.., given)| *given) {
+            origins.add(format!("linux.resources.{field}"), *flag);
+        }
+        origins.add_given(&[
+            ("linux.intelRdt", "--l3-cache-schema", self.l3_cache_schema.is_some()),
+            ("linux.intelRdt", "--mem-bw-schema", self.mem_bw_schema.is_some()),
+        ]);
+        origins
     }
 
     /// What the single flags say.

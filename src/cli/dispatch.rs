@@ -12,8 +12,8 @@ use super::verbs::Request;
 use super::{check, completion, features, insight, list, man, output, plan};
 use crate::compose::{ReportRow, compose};
 use crate::container;
-use crate::container::options::{Global, NewPool, Update};
-use crate::error::{Context, Result, Stage};
+use crate::container::options::{Global, LimitChange, NewPool, Update};
+use crate::error::{Context, Origins, Result, SaidBy, Stage};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
 
@@ -119,10 +119,11 @@ fn pool(global: &Global, args: &PoolArgs) -> Result<u8> {
 fn mounts(global: &Global, args: &MountsArgs) -> Result<()> {
     let MountsArgs { action, id, file } = args;
     let list: Vec<Mount> = spec::load_json(file, global.warn)?;
-    match action {
+    let done = match action {
         MountsAction::Add => container::add_mounts(global, id, &list),
         MountsAction::Remove => container::remove_mounts(global, id, &list),
-    }
+    };
+    done.said_by(|| Origins::of_file("mounts", file.to_string_lossy()))
 }
 
 fn events(global: &Global, args: &EventsArgs) -> Result<()> {
@@ -161,17 +162,29 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
             Format::Table => Ok(()),
         };
     }
+    if !files.is_empty() && args.resources() != Resources::default() {
+        (global.warn)(
+            "update: the limits are those of --resources: others on the command line are left out, as with runc",
+        );
+    }
+    let same = |id: &String, (resources, origins): &(Resources, Origins)| LimitChange {
+        id: id.clone(),
+        resources: resources.clone(),
+        origins: origins.clone(),
+    };
     let changes = match files.as_slice() {
-        [] => ids.iter().map(|id| (id.clone(), args.resources())).collect(),
-        [file] => {
-            let resources = read_resources(file, global.warn)?;
-            ids.iter().map(|id| (id.clone(), resources.clone())).collect()
+        [] => {
+            let all = (args.resources(), args.origins());
+            ids.iter().map(|id| same(id, &all)).collect()
         }
-        files => ids
-            .iter()
-            .zip(files)
-            .map(|(id, file)| Ok((id.clone(), read_resources(file, global.warn)?)))
-            .collect::<Result<_>>()?,
+        [file] => {
+            let all = read_resources(file, global.warn)?;
+            ids.iter().map(|id| same(id, &all)).collect()
+        }
+        files => {
+            let each = ids.iter().zip(files);
+            each.map(|(id, file)| Ok(same(id, &read_resources(file, global.warn)?))).collect::<Result<_>>()?
+        }
     };
     let update = Update {
         changes,
@@ -184,11 +197,12 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
 }
 
 /// linux.resources as JSON; `-` is standard input.
-fn read_resources(file: &Path, warn: &dyn Fn(&str)) -> Result<Resources> {
-    match file.to_str() {
-        Some("-") => spec::read_json(std::io::stdin(), "standard input", warn),
-        _ => spec::load_json(file, warn),
-    }
+fn read_resources(file: &Path, warn: &dyn Fn(&str)) -> Result<(Resources, Origins)> {
+    let (name, resources) = match file.to_str() {
+        Some("-") => ("standard input".into(), spec::read_json(std::io::stdin(), "standard input", warn)?),
+        _ => (file.to_string_lossy(), spec::load_json(file, warn)?),
+    };
+    Ok((resources, Origins::of_file("linux.resources", name)))
 }
 
 fn write_spec(args: &SpecArgs) -> Result<()> {

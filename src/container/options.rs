@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::container::environment::Environment;
-use crate::container::outline::{LimitChoice, Outline, ProgramFlags, of_given};
+use crate::container::outline::{LimitChoice, Outline, flag_of};
 use crate::container::runc_log;
-use crate::error::Error;
+use crate::error::Origins;
 use crate::plan::Plan;
 use crate::plan::cgroup::tolerance::Tolerance;
 use crate::plan::cgroup::transfer::Amounts;
@@ -163,6 +163,15 @@ pub struct Start {
 }
 
 impl Start {
+    /// Which flag has said what of the limits and of the list of mounts, which stands behind these others.
+    pub(super) fn origins(&self, mounts_before: usize) -> Origins {
+        let mut origins = self.limits.origins();
+        for (index, mount) in self.mounts.iter().enumerate() {
+            origins.add(format!("mounts[{}]", mounts_before + index), flag_of(mount));
+        }
+        origins
+    }
+
     /// Whether something is asked for that only a template can be given.
     pub fn brings(&self) -> bool {
         let plain = Start { id: self.id.clone(), trace: self.trace.clone(), ..Start::default() };
@@ -204,27 +213,6 @@ pub struct ProgramChoice {
     pub process_label: Option<String>,
     /// Set no_new_privs.
     pub no_new_privs: bool,
-}
-
-impl ProgramChoice {
-    /// An error of the process that these flags have changed, as one of the flag that it is about.
-    pub(super) fn named(&self, error: Error) -> Error {
-        let program = ProgramFlags {
-            tty: self.tty,
-            user: self.user.is_some(),
-            env: !self.env.is_empty(),
-            cwd: self.cwd.is_some(),
-            cap: !self.caps.is_empty(),
-            command: !self.args.is_empty(),
-        };
-        let flags = [
-            ("process.user.additionalGids", "--additional-gids", !self.additional_gids.is_empty()),
-            ("process.apparmorProfile", "--apparmor", self.apparmor.is_some()),
-            ("process.selinuxLabel", "--process-label", self.process_label.is_some()),
-            ("process.noNewPrivileges", "--no-new-privs", self.no_new_privs),
-        ];
-        of_given(error, flags.into_iter().chain(program.rows()))
-    }
 }
 
 /// `UID[:GID]`.
@@ -406,11 +394,22 @@ pub struct Transfer {
     pub dry_run: bool,
 }
 
+/// What `update` is to change of one container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LimitChange {
+    /// Its name.
+    pub id: String,
+    /// Only what is to change.
+    pub resources: Resources,
+    /// The flags or the file that say so.
+    pub origins: Origins,
+}
+
 /// `update`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update {
     /// Containers and what each is to get; changed all or none.
-    pub changes: Vec<(String, Resources)>,
+    pub changes: Vec<LimitChange>,
     /// Intel RDT L3 cache schema.
     pub l3_cache_schema: Option<String>,
     /// Intel RDT memory bandwidth schema.

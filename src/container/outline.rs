@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Origins, Result, SaidBy, Stage};
 use crate::host::cgroup::{Layout, LayoutKind};
 use crate::plan::cgroup::files::DEFAULT_PERIOD;
 use crate::plan::namespace::NamespaceKind;
@@ -64,13 +64,13 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// An error of the configuration that was made of these flags, as one of the flag that it is about.
-    pub(super) fn named(&self, spec: &Spec, error: Error) -> Error {
+    /// Which flag has said what of a configuration that was made of these.
+    pub(super) fn origins(&self, spec: &Spec) -> Origins {
         let Outline {
             rootfs,
             terminal,
             readonly,
-            limits: LimitChoice { memory, pids, cpu_quota },
+            limits,
             user,
             env,
             cwd,
@@ -83,66 +83,35 @@ impl Outline {
             overlay,
             args,
         } = self;
-        let mounted = spec.mounts.iter().enumerate().filter_map(|(index, mount)| {
-            let ours = mounts.iter().find(|ours| ours.destination == mount.destination)?;
-            Some((format!("mounts[{index}]"), if ours.is_bind() { "--mount" } else { "--tmpfs" }))
-        });
-        let mounted: Vec<_> = mounted.collect();
-        let program = ProgramFlags {
-            tty: terminal.is_some(),
-            user: user.is_some(),
-            env: !env.is_empty(),
-            cwd: cwd.is_some(),
-            cap: !caps.is_empty(),
-            command: !args.is_empty(),
-        };
-        let flags = [
+        let mut origins = limits.origins();
+        origins.add_given(&[
+            ("process.terminal", "--tty", terminal.is_some()),
+            ("process.user", "--user", user.is_some()),
+            ("process.env", "--env", !env.is_empty()),
+            ("process.cwd", "--cwd", cwd.is_some()),
+            ("process.capabilities", "--cap", !caps.is_empty()),
+            ("process.args", "COMMAND", !args.is_empty()),
             ("root.readonly", "--read-only", readonly.is_some()),
             ("root", "--rootfs", rootfs.is_some()),
             ("root", "--overlay", overlay.upper.is_some()),
             ("hostname", "--hostname", hostname.is_some()),
-            ("linux.resources.memory", "--memory", memory.is_some()),
-            ("linux.resources.pids", "--pids", pids.is_some()),
-            ("linux.resources.cpu", "--cpus", cpu_quota.is_some()),
             ("linux.namespaces", "--network", network.is_some()),
             ("linux.seccomp", "--seccomp", seccomp.is_some()),
             ("linux.uidMappings", "--rootless", *rootless),
             ("linux.gidMappings", "--rootless", *rootless),
-        ];
-        let mounted = mounted.iter().map(|(path, flag)| (path.as_str(), *flag, true));
-        of_given(error, program.rows().into_iter().chain(flags).chain(mounted))
+        ]);
+        for (index, mount) in spec.mounts.iter().enumerate() {
+            if let Some(ours) = mounts.iter().find(|ours| ours.destination == mount.destination) {
+                origins.add(format!("mounts[{index}]"), flag_of(ours));
+            }
+        }
+        origins
     }
 }
 
-/// Which flags have said something of a program, of the container's own and of one that comes later.
-pub(super) struct ProgramFlags {
-    pub(super) tty: bool,
-    pub(super) user: bool,
-    pub(super) env: bool,
-    pub(super) cwd: bool,
-    pub(super) cap: bool,
-    pub(super) command: bool,
-}
-
-impl ProgramFlags {
-    /// Where config.json has it, the flag, and whether that was given.
-    pub(super) fn rows(self) -> [(&'static str, &'static str, bool); 6] {
-        let ProgramFlags { tty, user, env, cwd, cap, command } = self;
-        [
-            ("process.terminal", "--tty", tty),
-            ("process.user", "--user", user),
-            ("process.env", "--env", env),
-            ("process.cwd", "--cwd", cwd),
-            ("process.capabilities", "--cap", cap),
-            ("process.args", "COMMAND", command),
-        ]
-    }
-}
-
-/// An error of the configuration as one of the flag that was given for its field: the first of these rows.
-pub(super) fn of_given<'a>(error: Error, rows: impl Iterator<Item = (&'a str, &'static str, bool)>) -> Error {
-    let given = rows.filter(|(.., given)| *given).map(|(path, flag, _)| (path, flag));
-    error.of_flag(&given.collect::<Vec<_>>())
+/// The flag that a mount comes from.
+pub(super) fn flag_of(mount: &Mount) -> &'static str {
+    if mount.is_bind() { "--mount" } else { "--tmpfs" }
 }
 
 /// `--memory`, `--pids` and `--cpus`: of a container, and of the program that a template gets.
@@ -160,6 +129,23 @@ impl LimitChoice {
     /// Whether anything is limited.
     pub(super) fn is_some(&self) -> bool {
         *self != LimitChoice::default()
+    }
+
+    /// Which flag has said what.
+    pub(super) fn origins(&self) -> Origins {
+        let LimitChoice { memory, pids, cpu_quota } = self;
+        let mut origins = Origins::default();
+        origins.add_given(&[
+            // The limit of swap is the same.
+            ("linux.resources.memory.limit", "--memory", memory.is_some()),
+            ("linux.resources.memory.swap", "--memory", memory.is_some()),
+            ("linux.resources.pids.limit", "--pids", pids.is_some()),
+            // Quota and period are one file on v2.
+            ("linux.resources.cpu.quota", "--cpus", cpu_quota.is_some()),
+            ("linux.resources.cpu.period", "--cpus", cpu_quota.is_some()),
+            ("linux.resources.cpu", "--cpus", cpu_quota.is_some()),
+        ]);
+        origins
     }
 
     /// Sets what is limited.
@@ -369,7 +355,7 @@ fn apply(spec: &mut Spec, outline: &Outline) -> Result<()> {
             (mount.kind, mount.source) = (Some(kind.to_owned()), Some(source.to_owned()));
         }
     }
-    spec::validate::validate(spec).map_err(|error| outline.named(spec, error))
+    spec::validate::validate(spec).said_by(|| outline.origins(spec))
 }
 
 fn process(spec: &mut Spec, outline: &Outline) -> Result<()> {

@@ -4,12 +4,13 @@
 //! the chain once, on standard error and in the log (see [`Error::hint`] for the advice it adds).
 //!
 //! The modules, in the order of the work: `kinds` is what failed and what was being done, `hints` the advice that follows from both, `nearest` the
-//! word that was meant, `shown` how
-//! a text is shown that may be anybody's, and `width` how much room it takes.
+//! word that was meant, `shown` how a text is shown that may be anybody's, `width` how much room it takes, and `origins` who has said what
+//! an error is about.
 
 mod hints;
 mod kinds;
 mod nearest;
+mod origins;
 mod shown;
 mod width;
 
@@ -22,6 +23,7 @@ use crate::sys::errno;
 pub use hints::OWN_ROOT;
 pub use kinds::{Deed, Stage};
 pub use nearest::nearest;
+pub use origins::{Origins, SaidBy};
 pub use shown::{LONGEST_MESSAGE, LONGEST_NAME, bounded, is_unseen, shell_word};
 pub use width::{fitting, fitting_end, width};
 
@@ -71,8 +73,8 @@ pub struct Error {
 struct ErrorField {
     /// Its path, as `mounts[2].options`.
     path: Box<str>,
-    /// The flag that has put it there, and how much of the path leads to what it has put.
-    flag: Option<(&'static str, usize)>,
+    /// The flag or other file that has put it there, and how much of the path leads to what that has put.
+    said_by: Option<(Box<str>, usize)>,
 }
 
 /// The result of everything that is not a bare system call.
@@ -101,21 +103,7 @@ impl Error {
     #[must_use]
     pub fn at_field(mut self, field: impl Into<String>) -> Self {
         let path = field.into().into_boxed_str();
-        self.field = (!path.is_empty()).then(|| Box::new(ErrorField { path, flag: None }));
-        self
-    }
-
-    /// This error as one of what the caller has said with a flag, if it is about a field that one of these has put into the
-    /// configuration: nobody has written the file whose field it is.
-    #[must_use]
-    pub fn of_flag(mut self, flags: &[(&str, &'static str)]) -> Self {
-        if let Some(field) = &mut self.field {
-            let rest = |path: &str| field.path.strip_prefix(path);
-            let is_of = |path: &str| rest(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-            field.flag = flags.iter().find(|(path, _)| is_of(path)).map(|(path, flag)| (*flag, path.len()));
-        } else if let Some(Cause::Error(inner)) = self.cause {
-            self.cause = Some(Cause::Error(Box::new(inner.of_flag(flags))));
-        }
+        self.field = (!path.is_empty()).then(|| Box::new(ErrorField { path, said_by: None }));
         self
     }
 
@@ -325,11 +313,11 @@ impl Error {
     fn tell(&self, f: &mut impl fmt::Write) -> fmt::Result {
         write!(f, "{}: ", self.stage.name())?;
         // Whatever the words are: the field is among them.
-        if let Some(ErrorField { path, flag }) = self.field.as_deref() {
+        if let Some(ErrorField { path, said_by }) = self.field.as_deref() {
             let untold = !self.what.contains(&**path);
-            match flag.map(|(flag, length)| (flag, path[length..].strip_prefix('.'))) {
-                Some((flag, Some(within))) if untold => write!(f, "{flag}: {within}: ")?,
-                Some((flag, _)) => write!(f, "{flag}: ")?,
+            match said_by.as_ref().map(|(who, length)| (who, path[*length..].strip_prefix('.'))) {
+                Some((who, Some(within))) if untold => write!(f, "{who}: {within}: ")?,
+                Some((who, _)) => write!(f, "{who}: ")?,
                 None if untold => write!(f, "{path}: ")?,
                 None => {}
             }

@@ -9,6 +9,7 @@ use crate::cgroup::{Cgroup, oom_cause};
 use crate::error::{Error, Stage};
 use crate::plan::Plan;
 use crate::plan::cgroup::CgroupPlan;
+use crate::plan::cgroup::files::field_of;
 use crate::sys::pidfd::ProcessHandle;
 use crate::sys::process::{self, Exit};
 use crate::sys::shared::Progress;
@@ -49,5 +50,8 @@ pub(super) fn killed(error: Error, plan: &Plan, cgroup: Option<&Cgroup>) -> Erro
     let cause = oom_cause(limit.as_ref().map(|(file, bytes)| (*file, bytes as &dyn Display)));
     let what = format!("the container's process was killed while it was set up, {oom}: {cause}");
     let error = Error::new(Stage::Cgroup, what);
-    if limit.is_some() { error.with_hint("raise linux.resources.memory.limit") } else { error }
+    match limit {
+        Some((file, _)) => error.with_hint("raise that limit").at_field(field_of(file)),
+        None => error,
+    }
 }

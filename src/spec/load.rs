@@ -13,7 +13,7 @@ use super::excerpt::{self, FieldSpan};
 use super::process::Process;
 use super::strict::{self, Notes, Strict, UnknownField};
 use super::{Spec, validate};
-use crate::error::{Context, Deed, Doing, Error, Result, Stage, nearest};
+use crate::error::{Context, Deed, Doing, Error, Origins, Result, SaidBy, Stage, nearest};
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
@@ -137,8 +137,8 @@ pub fn load_process(path: &Path, warn: &dyn Fn(&str)) -> Result<Process> {
     let text = read_file(path, Stage::Bundle)?;
     let process: Process = parse_telling(&text, &path.to_string_lossy(), warn)?;
     validate::validate_process(&process)
-        .at(Stage::Bundle, || format!("invalid {}", path.display()))
-        .map_err(|error| shown_in(error, &text, "process."))?;
+        .map_err(|error| shown_in(error, &text, "process."))
+        .said_by(|| Origins::of_file("process", path.to_string_lossy()))?;
     Ok(process)
 }
 

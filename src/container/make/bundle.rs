@@ -11,6 +11,7 @@ use crate::container::options::{Create, Global};
 use crate::container::outline::{self, OverlayChoice};
 use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
+use crate::plan::cgroup::files::of_limit;
 use crate::plan::namespace::rootless::{self, Changed};
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
@@ -71,9 +72,18 @@ impl Bundle {
         Ok(Bundle { dir: dir.to_owned(), text, spec, warnings })
     }
 
-    /// An error of a value in config.json with its line.
-    pub(in crate::container) fn shown(&self, error: Error) -> Error {
-        spec::shown(error, &self.text)
+    /// An error of the container, with the flag that it is about, or with the line of config.json.
+    pub(in crate::container) fn told(&self, args: &Create, error: Error) -> Error {
+        let resources = self.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        let error = match resources {
+            Some(resources) => of_limit(error, resources),
+            None => error,
+        };
+        match &args.outline.rootfs {
+            // What comes from flags has no lines.
+            Some(_) => args.outline.origins(&self.spec).name(error),
+            None => spec::shown(error, &self.text),
+        }
     }
 
     /// What a container is made of again: its copy of config.json, the annotations that were followed, and its limits

@@ -89,7 +89,7 @@ impl NewContainer<'_, '_> {
                 self.receivers.withdraw(global);
                 let bundle = &self.planned.bundle;
                 let error = give_up(global, &args.id, bundle, &container, error);
-                Err(holder::name_writer(error, &bundle.spec, bundle.dir()))
+                Err(bundle.told(args, holder::name_writer(error, &bundle.spec, bundle.dir())))
             }
         }
     }

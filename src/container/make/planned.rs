@@ -11,7 +11,7 @@ use super::facts::host_for;
 use crate::container::caller::notify;
 use crate::container::job;
 use crate::container::options::{Create, Global};
-use crate::error::{Below, Context, Result, Stage};
+use crate::error::{Below, Context, Result, SaidBy, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::namespace::{JoinedNamespace, Namespaces};
@@ -43,7 +43,7 @@ impl PlannedContainer {
         host: Host,
     ) -> Result<PlannedContainer> {
         notify::offer(global, &args.id, &mut bundle.spec);
-        bundle.fit(&host).map_err(|error| args.outline.named(&bundle.spec, error))?;
+        bundle.fit(&host).said_by(|| args.outline.origins(&bundle.spec))?;
         let plan = plan_of(global, args, &bundle, start, terminal, &host)?;
         Ok(PlannedContainer { bundle, host, plan, start, cgroups: global.cgroups })
     }
@@ -104,11 +104,7 @@ pub(in crate::container) fn plan_of(
 ) -> Result<Plan> {
     let planned =
         options_of(global, args, bundle, start, terminal).and_then(|options| create(&bundle.spec, host, &options));
-    planned.map_err(|error| match &args.outline.rootfs {
-        // What comes from flags has no lines.
-        Some(_) => args.outline.named(&bundle.spec, error),
-        None => bundle.shown(error),
-    })
+    planned.map_err(|error| bundle.told(args, error))
 }
 
 fn options_of(

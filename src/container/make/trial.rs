@@ -120,5 +120,6 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
 fn no_memory(plan: &CgroupPlan) -> Error {
     let limit = plan.memory_limit();
     let cause = oom_cause(limit.as_ref().map(|(file, bytes)| (*file, bytes as &dyn Display)));
-    Error::new(Stage::Cgroup, format!("no process can begin with these limits: {cause}"))
+    let field = limit.map(|(file, _)| files::field_of(file)).unwrap_or_default();
+    Error::new(Stage::Cgroup, format!("no process can begin with these limits: {cause}")).at_field(field)
 }

@@ -1,6 +1,7 @@
 //! `run --pool`: the program runs in a member of the pool, or in a container that is made for it where none waits or what is asked
 //! for is more than a member can be.
 
+use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 
 use super::claim::{Claim, claim};
@@ -20,7 +21,7 @@ use crate::container::outline::Outline;
 use crate::container::verbs::delete;
 use crate::container::verbs::run::{Begun, Predecessor, see_through, start_bundle};
 use crate::container::verbs::start::template::{self, StartMoment, StartedTemplate, Starter};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, SaidBy, Stage};
 use crate::launch::{Running, Trace};
 use crate::plan::namespace::rootless::Changed;
 use crate::plan::process::template::keeps_promises;
@@ -251,16 +252,25 @@ fn begin(
 /// What a member would have been made of, with what comes with the program; nothing that a member refuses is had here.
 fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let mut bundle = Bundle::load(global, &Create { bundle: args.create.bundle.clone(), ..Create::default() })?;
-    bundle.change(|spec| {
-        let process = program::chosen(global, &start.program, spec, Fallback::Template)?;
+    let of_process = OnceCell::new();
+    let mounts_before = bundle.spec.mounts.len();
+    let origins = || {
+        let mut origins = start.origins(mounts_before);
+        origins.extend(of_process.get().cloned().unwrap_or_default());
+        origins
+    };
+    let changed = bundle.change(|spec| {
+        let (process, said) = program::chosen(global, &start.program, spec, Fallback::Template)?;
+        of_process.get_or_init(|| said);
         keeps_promises(&process, spec.process.as_ref())?;
         spec.process = Some(process);
         start.limits.set(spec.linux.get_or_insert_default().resources.get_or_insert_default());
         spec.mounts.extend(start.mounts.iter().cloned());
         put_below(spec, global.cgroups, &args.create.id);
         Ok(Changed::Yes)
-    })?;
+    });
+    changed.said_by(origins)?;
     let create = Create { outline: Outline::default(), ..args.create.clone() };
     let predecessor = if args.replace { Predecessor::Any } else { Predecessor::None };
-    start_bundle(global, &Run { create, ..args.clone() }, bundle, predecessor, task)
+    start_bundle(global, &Run { create, ..args.clone() }, bundle, predecessor, task).said_by(origins)
 }

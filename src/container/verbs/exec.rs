@@ -16,7 +16,7 @@ use crate::container::lookup::{Container, not_running};
 use crate::container::make::facts::host_for;
 use crate::container::make::image;
 use crate::container::options::{Exec, Global};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, SaidBy, Stage};
 use crate::host::Host;
 use crate::launch::{Moment, Running, TellAgain, Trace};
 use crate::plan::process::inside::InsideOptions;
@@ -72,7 +72,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     }
     let mut spec = container.spec()?;
     global.environment.name_receiver(&mut spec);
-    let mut process = program::chosen(global, &args.program, &spec, Fallback::Nothing)?;
+    let (mut process, origins) = program::chosen(global, &args.program, &spec, Fallback::Nothing)?;
     let socket = args.console_socket.as_deref();
     let relay = job::relay(&args.job);
     let request = ConsoleRequest { socket, terminal: process.terminal, detach: args.detach, relay };
@@ -92,6 +92,7 @@ fn attempt(global: &Global, args: &Exec, mut task: Option<&mut Task<'_>>) -> Res
     let shared = if task.is_some() { container.cgroup()? } else { None };
     let looks = WhileSetUp { task: task.as_deref_mut(), shared: shared.as_ref() };
     let joined = join(global, args, &container, (&spec, &process), console, trace.as_mut(), looks);
+    let joined = joined.said_by(|| origins);
     let limited = task.as_deref().and_then(Task::ended_before_it_began);
     let asked = task.as_deref().and_then(|_| Ended::of_interrupt());
     let running = match (joined, limited.or(asked)) {
@@ -156,7 +157,7 @@ fn join(
         gained_namespaces: container.record.gained_namespaces,
         rdt: container.rdt()?.map(|rdt| rdt.task_files()).unwrap_or_default(),
     };
-    let plan = plan::verbs::exec::exec(process, spec, &host, &options).map_err(|error| args.program.named(error))?;
+    let plan = plan::verbs::exec::exec(process, spec, &host, &options)?;
     global.tell_plan(&plan);
     // The program may run before they are told.
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;

@@ -155,7 +155,8 @@ pub(in crate::container) fn see_through(
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     let pid = begun.running.process.pid;
-    let ended = to_end(global, container, begun, signals, task.as_deref_mut());
+    let limit = args.create.outline.limits.memory.map_or("linux.resources.memory.limit", |_| "--memory");
+    let ended = to_end(global, (container, limit), begun, signals, task.as_deref_mut());
     let withdraw = || args.create.pid_file.iter().for_each(|file| files::withdraw_pid(global, file, pid));
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
@@ -196,15 +197,18 @@ fn refuse_in_vain(global: &Global, create: &Create, planned: &PlannedContainer) 
     };
     if let Some(misfit) = fit::obstacle(planned, bundle, ours) {
         let hint = misfit.hint.map_or_else(|| STAYS.to_owned(), |hint| format!("{hint}; {STAYS}"));
-        return Err(Error::new(Stage::Bundle, format!("{}: {}", misfit.field, misfit.what)).with_hint(hint));
+        let error = Error::of_field(Stage::Bundle, misfit.field, misfit.what);
+        return Err(planned.bundle.told(create, error).with_hint(hint));
     }
     let overlay = Holder::begin_after(&create.id, planned.spec(), bundle);
-    overlay.and_then(|()| trial::limits(planned, global.warn)).map_err(|error| error.with_hint(STAYS))
+    let tried = overlay.and_then(|()| trial::limits(planned, global.warn));
+    tried.map_err(|error| planned.bundle.told(create, error).with_hint(STAYS))
 }
 
+/// `limit` is what its limit of memory is called by whoever has set it.
 fn to_end(
     global: &Global,
-    container: &Container,
+    (container, limit): (&Container, &str),
     Begun { running, spec, notify, ours, end }: Begun,
     signals: Option<OwnedFd>,
     mut task: Option<&mut Task<'_>>,
@@ -233,13 +237,13 @@ fn to_end(
     let (of_job, cgroup) = if task.is_some() { (cgroup, None) } else { (None, cgroup) };
     let ended = job::to_end(program, task, ProgramCgroup::Own(of_job), overlay)?;
     if ended.exit == Exit::Signal(libc::SIGKILL) {
-        tell_oom(global, &spec, cgroup.as_ref());
+        tell_oom(global, (&spec, limit), cgroup.as_ref());
     }
     Ok(Some(ended))
 }
 
 /// A status says nothing of who sent the signal; the cgroup knows whether it was the kernel, for want of memory.
-fn tell_oom(global: &Global, spec: &Spec, cgroup: Option<&Cgroup>) {
+fn tell_oom(global: &Global, (spec, name): (&Spec, &str), cgroup: Option<&Cgroup>) {
     // What cannot be read is no reason to fail now.
     let kills = cgroup.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
     if kills.is_none_or(|kills| kills == 0) {
@@ -247,6 +251,6 @@ fn tell_oom(global: &Global, spec: &Spec, cgroup: Option<&Cgroup>) {
     }
     let memory = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()?.memory.as_ref());
     let limit = memory.and_then(|memory| memory.limit).filter(|limit| *limit > 0);
-    let cause = oom_cause(limit.as_ref().map(|limit| ("linux.resources.memory.limit", limit as &dyn Display)));
+    let cause = oom_cause(limit.as_ref().map(|limit| (name, limit as &dyn Display)));
     (global.warn)(&format!("the program was killed for want of memory (OOM): {cause}"));
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use crate::cgroup::rdt::{self as groups, Rdt};
 use crate::cgroup::{Admission, Applied, Cgroup, LimitsToBe};
 use crate::container::lookup::{Container, locked, not_running, rdt_value};
-use crate::container::options::{Global, Update};
-use crate::error::{Context, Error, Result, Stage};
+use crate::container::options::{Global, LimitChange, Update};
+use crate::error::{Context, Error, Origins, Result, Stage};
 use crate::host::Host;
 use crate::host::cgroup::Layout;
+use crate::plan::cgroup::files::of_limit;
 use crate::plan::cgroup::idle::settled;
 use crate::plan::cgroup::rdt;
 use crate::plan::cgroup::rdt::RdtPlan;
@@ -27,10 +28,25 @@ struct Change {
     container: Container,
     cgroup: Cgroup,
     plan: UpdatePlan,
+    /// Who asks for it.
+    said: SaidLimits,
     /// The limits for the container's systemd unit, where it has one.
     properties: Vec<Property>,
     rdt: Option<RdtChange>,
     _lock: Option<Lock>,
+}
+
+/// What is asked for, and by whom.
+struct SaidLimits {
+    wanted: Resources,
+    origins: Origins,
+}
+
+impl SaidLimits {
+    /// An error of these limits, with the flag or file that it is about.
+    fn name(&self, error: Error) -> Error {
+        self.origins.name(of_limit(error, &self.wanted))
+    }
 }
 
 /// The part of the resctrl group.
@@ -49,9 +65,10 @@ pub fn update(global: &Global, args: &Update) -> Result<()> {
     let Update { changes: wanted, force, device_rules: _, l3_cache_schema: _, mem_bw_schema: _ } = args;
     let layout = Layout::read()?;
     let mut changes = Vec::new();
-    for (id, wanted) in ordered(wanted)? {
+    for LimitChange { id, resources, origins } in ordered(wanted)? {
         let (container, lock) = locked(global, id)?;
-        changes.push(change(global, container, Some(lock), wanted, &layout, args)?);
+        let said = SaidLimits { wanted: resources.clone(), origins: origins.clone() };
+        changes.push(change(global, container, Some(lock), said, &layout, args)?);
     }
     let admission = if *force { Admission::Force } else { Admission::Check };
     transact(global, changes, admission).map(drop).map_err(|undone| undone.error)
@@ -75,8 +92,11 @@ pub(in crate::container) fn would_do(
 fn changes_of(global: &Global, both: [(Container, Lock); 2], wanted: &[Resources; 2]) -> Result<Vec<Change>> {
     let layout = Layout::read()?;
     let each = both.into_iter().zip(wanted);
-    each.map(|((container, lock), wanted)| change(global, container, Some(lock), wanted, &layout, &Update::default()))
-        .collect()
+    let said = |wanted: &Resources| SaidLimits { wanted: wanted.clone(), origins: Origins::default() };
+    each.map(|((container, lock), wanted)| {
+        change(global, container, Some(lock), said(wanted), &layout, &Update::default())
+    })
+    .collect()
 }
 
 /// Why limits are not changed, or no longer.
@@ -117,7 +137,8 @@ pub(in crate::container) fn limit(
     wanted: &Resources,
 ) -> std::result::Result<Updated, Undone> {
     let args = Update::default();
-    let change = change(global, container, None, wanted, &Layout::read()?, &args)?;
+    let said = SaidLimits { wanted: wanted.clone(), origins: Origins::default() };
+    let change = change(global, container, None, said, &Layout::read()?, &args)?;
     // `start` has no flag to insist by.
     transact(global, vec![change], Admission::Always)
 }
@@ -160,15 +181,18 @@ fn admit(changes: &[Change], admission: Admission) -> Result<()> {
     for change in changes {
         planned.add(change.cgroup.planned(&change.plan.writes)?);
     }
-    changes.iter().try_for_each(|change| change.cgroup.admission(&change.plan.writes, admission, &planned))
+    changes.iter().try_for_each(|change| {
+        let admitted = change.cgroup.admission(&change.plan.writes, admission, &planned);
+        admitted.map_err(|error| change.said.name(error))
+    })
 }
 
 /// By name, so that two updates of the same containers lock them in the same order; each named once.
-fn ordered(changes: &[(String, Resources)]) -> Result<Vec<(&str, &Resources)>> {
-    let mut sorted: Vec<_> = changes.iter().map(|(id, wanted)| (id.as_str(), wanted)).collect();
-    sorted.sort_by_key(|(id, _)| *id);
-    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => Err(Error::new(Stage::Args, format!("update names container {} twice", pair[0].0))),
+fn ordered(changes: &[LimitChange]) -> Result<Vec<&LimitChange>> {
+    let mut sorted: Vec<_> = changes.iter().collect();
+    sorted.sort_by_key(|change| &change.id);
+    match sorted.windows(2).find(|pair| pair[0].id == pair[1].id) {
+        Some(pair) => Err(Error::new(Stage::Args, format!("update names container {} twice", pair[0].id))),
         None => Ok(sorted),
     }
 }
@@ -177,7 +201,7 @@ fn change(
     global: &Global,
     container: Container,
     lock: Option<Lock>,
-    wanted: &Resources,
+    said: SaidLimits,
     layout: &Layout,
     args: &Update,
 ) -> Result<Change> {
@@ -194,14 +218,14 @@ fn change(
         true => DeviceRules::Replace(Privilege::of(&Host::probe()?)),
         false => DeviceRules::Keep,
     };
-    let plan = update::update(&current, wanted, layout, rules)?;
+    let plan = update::update(&current, &said.wanted, layout, rules).map_err(|error| said.name(error))?;
     let (plan, properties) = if cgroup.scope().is_some() { systemd::update(plan) } else { (plan, Vec::new()) };
     for warning in &plan.warnings {
         (global.warn)(&format!("update {id}: {warning}"));
     }
-    cgroup.check_usage(&plan.checks)?;
-    let rdt = rdt_change(&container, args)?;
-    Ok(Change { container, cgroup, plan, properties, rdt, _lock: lock })
+    cgroup.check_usage(&plan.checks).map_err(|error| said.name(error))?;
+    let rdt = rdt_change(&container, args).map_err(|error| said.name(error))?;
+    Ok(Change { container, cgroup, plan, said, properties, rdt, _lock: lock })
 }
 
 /// The new schemata, where some are given, and what they replace.
@@ -212,7 +236,7 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
     }
     let Some(group) = container.rdt()? else {
         let what = || "make a resctrl group, for the container has none".to_owned();
-        let root = groups::mount_point().at(Stage::Cgroup, what)?;
+        let root = groups::mount_point().at(Stage::Cgroup, what).map_err(|error| error.at_field("linux.intelRdt"))?;
         let wanted = IntelRdt {
             l3_cache_schema: args.l3_cache_schema.clone(),
             mem_bw_schema: args.mem_bw_schema.clone(),
@@ -227,6 +251,13 @@ fn rdt_change(container: &Container, args: &Update) -> Result<Option<RdtChange>>
     let before = group.schemata()?;
     let before = before.lines().map(str::trim).filter(|line| changed.contains(&resource(line))).map(str::to_owned);
     Ok(Some(RdtChange { before: before.collect(), group, made: None, after }))
+}
+
+impl Change {
+    fn limits(&self, index: usize, writes: &[Write]) -> Result<AppliedPart> {
+        let applied = self.cgroup.apply(writes).map_err(|error| self.said.name(error))?;
+        Ok(AppliedPart::Limits(index, applied))
+    }
 }
 
 /// What a container got, to be taken back: the writes of a pass, the schemata of its resctrl group, device rules, its
@@ -262,12 +293,12 @@ fn apply(changes: &mut [Change], warn: &dyn Fn(&str)) -> std::result::Result<Vec
 fn write(changes: &mut [Change], done: &mut Vec<AppliedPart>, warn: &dyn Fn(&str)) -> Result<()> {
     let (raise, lower): (Vec<_>, Vec<_>) = changes.iter().map(raises).collect::<Result<Vec<_>>>()?.into_iter().unzip();
     for (index, writes) in lower.iter().enumerate() {
-        done.push(AppliedPart::Limits(index, changes[index].cgroup.apply(writes)?));
+        done.push(changes[index].limits(index, writes)?);
     }
     let (lowered, raised): (Vec<_>, Vec<_>) = (0..changes.len()).partition(|index| raise[*index].is_empty());
     finish(changes, &lowered, done, warn)?;
     for index in &raised {
-        done.push(AppliedPart::Limits(*index, changes[*index].cgroup.apply(&raise[*index])?));
+        done.push(changes[*index].limits(*index, &raise[*index])?);
     }
     finish(changes, &raised, done, warn)
 }

@@ -1,6 +1,6 @@
 //! Admission: whether new limits can be given at all. Pure: the writes and what is true now in, a refusal out.
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Deed, Error, Result, Stage};
 
 use crate::plan::cgroup::files::Capacity;
 use crate::plan::cgroup::write::Write;
@@ -46,7 +46,7 @@ pub fn limit(capacity: Capacity, text: &str, period: u64) -> Option<u64> {
 pub fn check(write: &Write, capacity: Capacity, new: Option<u64>, around: Surroundings) -> Result<()> {
     let refuse = |why: String| {
         let what = format!("refuse {} = {}: {} {why}", write.file, write.value, name(capacity));
-        Err(Error::new(Stage::Cgroup, what))
+        Err(Error::new(Stage::Cgroup, what).doing(Deed::WriteLimit, &*write.file))
     };
     match (new, around) {
         (Some(new), Surroundings { used: Some(used), .. }) if new < used => refuse(format!("in use is {used}")),

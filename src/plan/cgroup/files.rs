@@ -1,7 +1,9 @@
 //! Every file that a limit is written to, and what is known of it. What computes limits, admits them, gives them to systemd
 //! and puts them back asks here. Statistics read other files, and name those; so does what makes, freezes and kills a cgroup.
 
+use crate::error::{Deed, Error};
 use crate::plan::cgroup::write::Version;
+use crate::spec::resources::Resources;
 
 /// A file of a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,17 @@ pub fn field_of(name: &str) -> String {
         Some(key) => format!("linux.resources.{object}.{key}"),
         None => format!("linux.resources.{object}"),
     }
+}
+
+/// An error of a limit that was refused, as one of the field that asked for it.
+pub fn of_limit(error: Error, resources: &Resources) -> Error {
+    let Some((Deed::WriteLimit, Some(path))) = error.deed().filter(|_| error.field().is_none()) else { return error };
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let field = match resources.unified.contains_key(file) {
+        true => format!("linux.resources.unified.{file}"),
+        false => field_of(file),
+    };
+    error.at_field(field)
 }
 
 /// What 0 means in config.json.

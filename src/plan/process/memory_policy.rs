@@ -80,7 +80,10 @@ pub fn parse(spec: &MemoryPolicy) -> Result<Policy> {
         return bad("flags", "takes no MPOL_F_NUMA_BALANCING, which is for MPOL_BIND and MPOL_PREFERRED_MANY");
     }
     if flags & placed == placed {
-        return bad("flags", "nodes are either static or relative: one of MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES");
+        return bad(
+            "flags",
+            "nodes are either static or relative: one of MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES",
+        );
     }
     match mode {
         MPOL_DEFAULT | MPOL_LOCAL if !nodes.is_empty() => {

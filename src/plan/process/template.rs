@@ -217,16 +217,21 @@ pub fn keeps_promises(process: &Process, own: Option<&Process>) -> Result<()> {
     let list = |process: Option<&Process>| process.and_then(|process| process.capabilities.clone());
     let (asked, own) = (list(Some(process)).unwrap_or_default(), list(own).unwrap_or(none));
     let Capabilities { bounding, effective, inheritable, permitted, ambient } = &asked;
-    let beyond = [bounding, effective, inheritable, permitted, ambient]
-        .into_iter()
-        .flatten()
-        .find(|cap| caps::is_known(cap) && !own.bounding.iter().any(|own| caps::is_same(own, cap)));
-    match beyond {
-        Some(cap) => {
-            refuse("capabilities", format!("process.capabilities: {cap} is not in the template's bounding set"))
+    let sets = [
+        ("bounding", bounding),
+        ("effective", effective),
+        ("inheritable", inheritable),
+        ("permitted", permitted),
+        ("ambient", ambient),
+    ];
+    let is_beyond = |cap: &String| caps::is_known(cap) && !own.bounding.iter().any(|own| caps::is_same(own, cap));
+    for (set, caps) in sets {
+        if let Some(index) = caps.iter().position(is_beyond) {
+            let what = format!("process.capabilities: {} is not in the template's bounding set", caps[index]);
+            return refuse(&format!("capabilities.{set}[{index}]"), what);
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// A user that is not mapped could not be become, and it would be too late to say so.

@@ -146,13 +146,15 @@ impl SetupOp {
             SetupOp::Program { name, .. } => find_program(name),
             SetupOp::IoPriority(value) => io_priority(*value),
             SetupOp::Scheduler(_) => set_scheduler(),
-            SetupOp::MemoryPolicy(mode, nodes) => {
-                process(format!("set the memory policy {}", memory_policy::text(*mode, nodes)))
-                    .doing(Deed::MemoryPolicy, "")
-            }
+            SetupOp::MemoryPolicy(mode, nodes) => set_memory_policy(*mode, nodes),
             SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")).no_deed(),
         }
     }
+}
+
+fn set_memory_policy(mode: u32, nodes: &[u64]) -> OpText {
+    let policy = memory_policy::text(mode, nodes);
+    process(format!("set the memory policy {policy}")).doing(Deed::MemoryPolicy, policy)
 }
 
 fn entering(how: Enter) -> OpText {

@@ -7,7 +7,7 @@
 //!
 //! Not trusted: where a destination leads to, which the container may have changed since it was added.
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Below, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::cgroup::entry::IntoCgroup;
@@ -41,10 +41,12 @@ pub fn add(list: &[Mount], spec: &Spec, host: &Host, options: &CreateOptions, in
     }
     // Planned first: what of it is taken in the copy comes before the way into the container.
     let way = std::mem::take(&mut draft.setup);
-    for mount in list {
-        let options = options::parse(&mount.options)?;
-        check((mount, &options), &input)?;
-        mounts::plan(&input, (mount, &options), &mut draft)?;
+    for (index, mount) in list.iter().enumerate() {
+        let planned = options::parse(&mount.options).and_then(|options| {
+            check((mount, &options), &input)?;
+            mounts::plan(&input, (mount, &options), &mut draft)
+        });
+        planned.below(|| format!("mounts[{index}]"))?;
     }
     draft.set_now();
     let mut mounts = std::mem::replace(&mut draft.setup, way);
@@ -60,10 +62,11 @@ pub fn remove(list: &[Mount], spec: &Spec, added: &[u64]) -> Result<Plan> {
     let namespaces = Namespaces::parse(spec.namespaces())?;
     let mut draft = own_namespace(&namespaces)?;
     enter(&namespaces, &mut draft);
-    for mount in list {
+    for (index, mount) in list.iter().enumerate() {
         let path = clean(&mount.destination);
         if path.is_empty() {
-            return Err(Error::new(Stage::Args, format!("mount {:?}: not the place of a mount", mount.destination)));
+            let what = format!("mount {:?}: not the place of a mount", mount.destination);
+            return Err(Error::of_field(Stage::Args, format!("mounts[{index}].destination"), what));
         }
         draft.setup.push(SetupOp::Unmount { path: c_string(path, "destination")?, added: added.to_vec() });
     }

@@ -20,7 +20,7 @@ use crate::container::make::facts::host_for;
 use crate::container::options::{Global, Start, StreamChoice};
 use crate::container::verbs::mounts;
 use crate::container::verbs::update::{self, Undone, Updated};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Origins, Result, SaidBy, Stage};
 use crate::host::Host;
 use crate::launch::{Moment, Running, TellAgain, Trace, Waiting};
 use crate::plan::ExecRefusal;
@@ -91,7 +91,7 @@ pub(in crate::container) fn start(
 ) -> Result<StartedTemplate> {
     can_be_started(container)?;
     let Starter { detach, relay, is_job, tell } = starter;
-    let (spec, mut process) = wanted(global, args, container)?;
+    let (spec, (mut process, origins)) = wanted(global, args, container)?;
     let socket = args.console_socket.as_deref();
     let request = ConsoleRequest { socket, terminal: process.terminal, detach, relay };
     let (mut console, ours) = Console::choose(&request)?.open()?;
@@ -112,16 +112,16 @@ pub(in crate::container) fn start(
         notify::tell(&mut process);
     }
     let receivers = Receivers::find(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
-    let changed = furnish(global, args, (&spec, &process), container)?;
+    let changed = furnish(global, args, (&spec, &process), container).said_by(|| args.origins(0))?;
     let begun = begin(global, container, (&spec, &process), console, receivers, tell, trace);
-    match begun.map_err(|error| args.program.named(error)) {
+    match begun.said_by(|| origins) {
         Ok(running) => Ok(StartedTemplate { spec, running, notify, ours }),
         Err(error) => Err(changed.take_back(global, container, error)),
     }
 }
 
 /// What the template is, and what is to run in it.
-fn wanted(global: &Global, args: &Start, container: &Container) -> Result<(Spec, Process)> {
+fn wanted(global: &Global, args: &Start, container: &Container) -> Result<(Spec, (Process, Origins))> {
     let mut spec = container.spec()?;
     global.environment.name_receiver(&mut spec);
     let nothing = spec.process.as_ref().is_none_or(|process| process.args.is_empty());
