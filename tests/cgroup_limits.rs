@@ -111,6 +111,11 @@ fn what_is_ignored_is_told() {
         "blockIO":{"leafWeight":20}}"#;
     let warnings = plan_limits(&resources(json), &v2(), Phase::Create).unwrap().warnings;
     assert_eq!(warnings.len(), 6, "{warnings:?}");
+    // What is named, and given nothing.
+    let json = r#"{"rdma":{"mlx5_1":{}},"blockIO":{"weightDevice":[{"major":8,"minor":0}]}}"#;
+    let warnings = plan_limits(&resources(json), &v2(), Phase::Create).unwrap().warnings.join("; ");
+    assert!(warnings.contains("rdma: mlx5_1 is given no limit"), "{warnings}");
+    assert!(warnings.contains("weightDevice: 8:0 is given no weight"), "{warnings}");
 }
 
 #[test]

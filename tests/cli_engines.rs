@@ -77,6 +77,12 @@ fn containerd() {
     assert!(text("--version").starts_with("brisk version "));
 }
 
+/// crun's program has one name for it, its manual another.
+#[test]
+fn a_flag_that_is_in_cruns_manual_alone() {
+    assert_eq!(request("restore --ext-unix ID"), request("restore --ext-unix-sk ID"));
+}
+
 #[test]
 fn containerd_checkpoints() {
     let criu = Criu {

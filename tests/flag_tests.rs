@@ -47,6 +47,7 @@ pub const FLAG_TESTS: &[(&str, &str, &str)] = &[
          tcp-close lsm-profile lsm-mount-context",
         "tests/criu.rs: every_flag_of_restore_reaches_criu",
     ),
+    ("restore", "ext-unix", "tests/cli_engines.rs: a_flag_that_is_in_cruns_manual_alone"),
     ("restore", "bundle pid-file detach", "integration/lifecycle/checkpoint.rs: a_container_goes_on_where_it_was"),
     (
         "restore",

@@ -291,6 +291,7 @@ fn failures() -> Vec<Error> {
         (Stage::Rootfs, Deed::Bind, Errno::ENOENT),
         (Stage::Rootfs, Deed::Bind, Errno::ELOOP),
         (Stage::Rootfs, Deed::PivotRoot, Errno::EINVAL),
+        (Stage::Rootfs, Deed::MakeNode, Errno::EEXIST),
         (Stage::Rootfs, Deed::Overlay, Errno::ENOENT),
         (Stage::Rootfs, Deed::Overlay, Errno::ELOOP),
         (Stage::Console, Deed::Connect, Errno::ENOENT),

@@ -142,6 +142,34 @@ fn configured_devices_are_made() {
     assert_eq!(out[ops[3]]["mode"], "622");
 }
 
+/// A device in the place of another file would take that away from the bundle (config-linux, "Devices"); one that is there already, is.
+#[test]
+fn a_file_in_the_place_of_a_configured_device_stays() {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    if brisk_only("runc passes over the device without a word") {
+        return;
+    }
+    for made in ["file", "link", "device"] {
+        let devices = json!([{ "type": "c", "path": "/place", "major": 1, "minor": 5 }]);
+        let bundle = Bundle::probe(&["stat:/place"]).set("/linux/devices", devices);
+        let place = bundle.rootfs().join("place");
+        match made {
+            "file" => std::fs::write(&place, "kept").unwrap(),
+            "link" => std::os::unix::fs::symlink("/etc/kept", &place).unwrap(),
+            _ => mknod(&place, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 5)).unwrap(),
+        }
+        let container = bundle.container();
+        if made == "device" {
+            assert_eq!(container.run().ok().json()["stat:/place"]["minor"], 5);
+            continue;
+        }
+        let error = container.run().fails();
+        assert!(error.contains("mknod place c 1:5") && error.contains("has another file there"), "{error}");
+        let left = std::fs::symlink_metadata(&place).unwrap().file_type();
+        assert!(left.is_file() == (made == "file") && left.is_symlink() == (made == "link"), "{made}");
+    }
+}
+
 #[test]
 fn configured_devices_in_a_user_namespace_are_bound() {
     let devices = json!([{ "type": "c", "path": "/dev/kmsg", "major": 1, "minor": 11 }]);

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::state::{Child, Done};
-use crate::plan::op::LinkRule;
+use crate::plan::op::{LinkRule, NodeRule};
 use crate::plan::reach::Reach;
 use crate::plan::rootfs::mount_op::MountSource;
 use crate::sys::cred::Ids;
@@ -16,15 +16,18 @@ use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::{fs, mount, path};
 
 impl Child<'_> {
-    /// A node of the right kind that is there already stays, with its mode and owner, as with runc; anything else but a
-    /// directory is replaced, so that no image decides what /dev/null is (CVE-2025-31133, CVE-2026-88265).
-    pub(super) fn mknod(&self, name: &CStr, mode: u32, dev: u64, owner: Ids) -> Done {
+    /// A node of the right kind that is there already stays, with its mode and owner, as with runc; of anything else `rule` says what
+    /// is done. A directory is never replaced.
+    pub(super) fn mknod(&self, name: &CStr, (mode, dev): (u32, u64), owner: Ids, rule: NodeRule) -> Done {
         let dir = self.dir()?;
         match fs::mknod(dir, name, mode, dev) {
             Err(Errno::EEXIST) => {
                 let found = fs::stat_at(dir, name)?;
                 if fs::kind(&found) == mode & libc::S_IFMT && (dev == 0 || found.st_rdev == dev) {
                     return Ok(());
+                }
+                if rule == NodeRule::Refuse {
+                    return Err(Errno::EEXIST.into());
                 }
                 fs::unlink(dir, name, 0)?;
                 fs::mknod(dir, name, mode, dev)?;

@@ -153,7 +153,7 @@ impl<'a> Child<'a> {
             SetupOp::RootHere(path) => self.root_here(path),
             SetupOp::Mount(op) => self.mount(op),
             SetupOp::OpenDir(path) => self.open_dir(path),
-            SetupOp::Mknod { name, mode, dev, owner } => self.mknod(name, *mode, *dev, *owner),
+            SetupOp::Mknod { name, mode, dev, owner, rule } => self.mknod(name, (*mode, *dev), *owner, *rule),
             SetupOp::BindDevice { name, source } => self.bind_device(name, source),
             SetupOp::Symlink { name, target, rule } => self.symlink(name, target, *rule),
             SetupOp::Unmount { path, added } => self.unmount(path, added),

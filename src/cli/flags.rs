@@ -354,6 +354,7 @@ pub const FLAGS: &[Row<Request>] = flags! {
     "tcp-close", SWITCH, "restore TCP connections as closed": Restore(tcp_close);
     "link-remap", SWITCH, "link deleted files back where possible": Checkpoint(link_remap);
     "ext-unix-sk", SWITCH, "allow unix sockets to the outside": Checkpoint(criu.ext_unix_sk), Restore(criu.ext_unix_sk);
+    quiet "ext-unix", SWITCH, "the name of --ext-unix-sk in crun's manual": Restore(criu.ext_unix_sk);
     "shell-job", SWITCH, "allow a terminal of the outside": Checkpoint(criu.shell_job), Restore(criu.shell_job);
     "file-locks", SWITCH, "keep file locks": Checkpoint(criu.file_locks), Restore(criu.file_locks);
     "lazy-pages", SWITCH, "restore memory when it is touched (userfaultfd)":

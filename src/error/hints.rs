@@ -112,6 +112,12 @@ const HINTS: &[HintRow] = &[
     ),
     (
         Stage::Rootfs,
+        Some(Deed::MakeNode),
+        Errno::EEXIST,
+        "linux.devices: the root has another file there, which is not overwritten: name another path, or take the file away",
+    ),
+    (
+        Stage::Rootfs,
         Some(Deed::PivotRoot),
         Errno::EINVAL,
         "the host's root is an initramfs, or brisk runs in a chroot: --no-pivot does without pivot_root",

@@ -97,6 +97,7 @@ deeds! {
     MountSysfs "mount sysfs";
     Bind "bind mount";
     Overlay "mount overlay";
+    MakeNode "mknod";
     PivotRoot "pivot_root";
     Sysctl "write a sysctl";
     Label "set a label";

@@ -53,6 +53,15 @@ pub enum LinkRule {
     IfTargetExists,
 }
 
+/// What becomes of another file that is there where a node is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeRule {
+    /// The node takes its place: no image decides what a device is that every container has (CVE-2025-31133, CVE-2026-88265).
+    Replace,
+    /// The other file stays, and the node is an error (config-linux, "Devices").
+    Refuse,
+}
+
 /// An overlay over the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayOp {
@@ -226,6 +235,8 @@ pub enum SetupOp {
         dev: u64,
         /// Owner.
         owner: Ids,
+        /// What is done about another file of the name.
+        rule: NodeRule,
     },
     /// A device of the host bound over an empty file in the open directory (user namespaces may not mknod).
     BindDevice {

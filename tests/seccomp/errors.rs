@@ -138,6 +138,8 @@ fn unknown_calls_are_ignored_or_refused() {
     let profile = rule(json!({"names": ["read", "time_travel"], "action": "SCMP_ACT_ALLOW"}));
     let program = compiled(profile.clone());
     assert_eq!(program.warnings, ["unknown system call \"time_travel\" ignored"]);
+    let lost = compiled(json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" }));
+    assert_eq!(lost.warnings, ["listenerMetadata is left out: there is no listenerPath"]);
     assert_eq!(answer(&program, 0), sys::RET_ALLOW);
     let strict = CompileOptions { unknown_syscalls: UnknownSyscalls::Refuse, ..options() };
     assert!(refused(profile, &strict).contains("unknown system call \"time_travel\""));

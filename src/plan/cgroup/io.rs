@@ -14,6 +14,11 @@ pub fn limits(block_io: &BlockIo, version: Version, out: &mut Collector) -> Resu
         Version::V1 => v1(block_io, out),
         Version::V2 => v2(block_io, out),
     }
+    for WeightDevice { major, minor, weight, leaf_weight } in &block_io.weight_device {
+        if weight.or(*leaf_weight).is_none() {
+            out.warn(format!("linux.resources.blockIO.weightDevice: {major}:{minor} is given no weight"));
+        }
+    }
     out.put_number(&files::BLKIO_LEAF_WEIGHT, block_io.leaf_weight);
     for WeightDevice { major, minor, leaf_weight, .. } in &block_io.weight_device {
         if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(*leaf_weight) {

@@ -135,6 +135,8 @@ fn rdma_limits(devices: &BTreeMap<String, Rdma>, out: &mut Collector) -> Result<
         }
         if line.len() > device.len() {
             out.put_text(&files::RDMA_MAX, line);
+        } else {
+            out.warn(format!("linux.resources.rdma: {device} is given no limit"));
         }
     }
     Ok(())

@@ -57,6 +57,11 @@ impl DeviceNode {
         self.mode | self.kind.mode()
     }
 
+    /// Whether every container has a node of this path.
+    pub fn is_default(&self) -> bool {
+        DEFAULTS.iter().any(|(path, ..)| *path == self.path)
+    }
+
     /// The path below the root: without the leading slash.
     pub fn relative(&self) -> &str {
         &self.path[1..]

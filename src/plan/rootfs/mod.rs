@@ -26,7 +26,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::draft::Draft;
 use super::input::Input;
-use super::op::{Enter, LinkRule, MayLead, ParentMount, SetupOp};
+use super::op::{Enter, LinkRule, MayLead, NodeRule, ParentMount, SetupOp};
 use super::step::MountsFrom;
 use super::strings::c_string;
 use crate::error::{Below, Error, Result, Stage};
@@ -166,7 +166,8 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             draft.setup.push(SetupOp::BindDevice { name, source });
         } else {
             let owner = Ids { uid: node.uid, gid: node.gid };
-            draft.setup.push(SetupOp::Mknod { name, mode: node.full_mode(), dev: node.rdev(), owner });
+            let rule = if node.is_default() { NodeRule::Replace } else { NodeRule::Refuse };
+            draft.setup.push(SetupOp::Mknod { name, mode: node.full_mode(), dev: node.rdev(), owner, rule });
         }
     }
     open_dir("dev", draft)?;

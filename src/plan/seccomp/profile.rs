@@ -52,6 +52,10 @@ pub(super) fn parse(seccomp: &Seccomp, options: &CompileOptions) -> Result<Profi
     if seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY" && !rule.names.is_empty()) {
         profile.receiver = Some(receiver(seccomp, options)?);
     }
+    let nobody = seccomp.listener_path.as_deref().unwrap_or_default().is_empty() && options.receiver.is_none();
+    if nobody && seccomp.listener_metadata.as_ref().is_some_and(|metadata| !metadata.is_empty()) {
+        profile.warnings.push("listenerMetadata is left out: there is no listenerPath".to_owned());
+    }
     load_flags(&mut profile, options)?;
     Ok(profile)
 }

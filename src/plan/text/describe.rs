@@ -104,7 +104,7 @@ impl SetupOp {
             SetupOp::RootHere(path) => root("open", path),
             SetupOp::Mount(op) => rootfs(mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
             SetupOp::OpenDir(dir) => rootfs(format!("open directory /{}", lossy(dir))).no_deed(),
-            SetupOp::Mknod { name, mode, dev, owner } => rootfs(mknod(name, *mode, *dev, *owner)).no_deed(),
+            SetupOp::Mknod { name, mode, dev, owner, .. } => make_node(name, *mode, *dev, *owner),
             SetupOp::BindDevice { name, source } => {
                 rootfs(format!("bind device {} over {}", source_text(source), lossy(name))).no_deed()
             }
@@ -150,6 +150,10 @@ impl SetupOp {
             SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")).no_deed(),
         }
     }
+}
+
+fn make_node(name: &CStr, mode: u32, dev: u64, owner: Ids) -> OpText {
+    rootfs(mknod(name, mode, dev, owner)).doing(Deed::MakeNode, lossy(name))
 }
 
 fn set_memory_policy(mode: u32, nodes: &[u64]) -> OpText {

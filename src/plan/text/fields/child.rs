@@ -6,7 +6,7 @@ use super::parts::{
 };
 use super::{ItemFields, PlanGroup, item};
 use crate::plan::op::{
-    ChildOp, ConsoleNode, Enter, LastOp, LinkRule, OverlayOp, Refusal, RuntimeOp, SetupOp, Terminal,
+    ChildOp, ConsoleNode, Enter, LastOp, LinkRule, NodeRule, OverlayOp, Refusal, RuntimeOp, SetupOp, Terminal,
 };
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::schedule;
@@ -65,9 +65,9 @@ impl SetupOp {
             SetupOp::RootHere(path) => item(Mounts, "open-root").with("path", text(path)),
             SetupOp::Mount(op) => mount(op),
             SetupOp::OpenDir(dir) => item(Devices, "directory").with("path", below_root(dir)),
-            SetupOp::Mknod { name, mode, dev, owner } => {
+            SetupOp::Mknod { name, mode, dev, owner, rule } => {
                 let named = item(Devices, "mknod").with("directory", directory).with("name", text(name));
-                node(*mode, *dev, *owner).into_iter().fold(named, add)
+                node(*mode, *dev, *owner).into_iter().fold(named.with("rule", node_rule(*rule)), add)
             }
             SetupOp::BindDevice { name, source } => {
                 let named = item(Devices, "bind-device").with("directory", directory).with("name", text(name));
@@ -190,6 +190,13 @@ fn rule_name(rule: LinkRule) -> &'static str {
         LinkRule::Keep => "keep",
         LinkRule::Replace => "replace",
         LinkRule::IfTargetExists => "if-target-exists",
+    }
+}
+
+fn node_rule(rule: NodeRule) -> &'static str {
+    match rule {
+        NodeRule::Replace => "replace",
+        NodeRule::Refuse => "refuse",
     }
 }
 
