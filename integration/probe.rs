@@ -105,6 +105,17 @@ fn run(verb: &str, arg: &str) -> Value {
         "clock" => json!(monotonic_ns()),
         "interrupted" => json!(interrupted(arg.parse().unwrap())),
         "threads" => json!(spawn_children(arg.parse().unwrap())),
+        // The process is there when its first thread has ended.
+        "outlive" => {
+            #[expect(clippy::disallowed_methods, reason = "a second thread is what is wanted")]
+            std::thread::spawn(|| {
+                loop {
+                    std::thread::park()
+                }
+            });
+            json!(raw::call(libc::SYS_exit, &[3]).is_ok())
+        }
+        "seize" => attack::seize(),
         "syscall" => {
             let mut numbers = arg.split(',').map(|n| n.parse::<i64>().unwrap());
             let nr = numbers.next().unwrap();

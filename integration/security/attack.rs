@@ -44,6 +44,16 @@ pub fn hunt(stop: &str) -> Value {
     json!({ "exes": prey.exes, "fds": prey.fds, "entered": prey.entered, "tries": tries })
 }
 
+/// Traces whatever comes (ptrace(2)), and waits for none of it to end.
+pub fn seize() -> Value {
+    let before = pids();
+    loop {
+        for pid in pids().difference(&before) {
+            let _ = crate::raw::call(libc::SYS_ptrace, &[0x4206, i64::from(*pid), 0, 0]);
+        }
+    }
+}
+
 /// Looks into every process over and over until `stop` exists: whether this mark is in its environment.
 pub fn environs(arg: &str) -> Value {
     let (stop, mark) = arg.split_once('=').unwrap();

@@ -20,6 +20,7 @@ mod keyrings;
 mod looking_in;
 mod many;
 mod mounts_remove;
+mod ninth_attack;
 mod no_pivot;
 mod outsiders;
 mod own_binary;
@@ -34,6 +35,7 @@ mod start_hooks;
 mod state_root;
 mod streams;
 mod templates;
+
 mod userns;
 
 use std::fs;

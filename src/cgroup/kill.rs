@@ -29,6 +29,8 @@ impl Cgroup {
     /// SIGKILL reaches a frozen container too: it ends up thawed.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         if signal == libc::SIGKILL && self.kill_at_once()? {
+            // The kernel sends it to first threads, and to no process whose first thread has ended before the others (seen with Linux 6.18).
+            self.signal_all(libc::SIGKILL)?;
             return self.kill_thawed();
         }
         let was_frozen = self.frozen()?;

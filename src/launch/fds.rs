@@ -38,7 +38,7 @@ pub(super) fn needed(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
 /// Opens a namespace by path and makes sure that it is one of this type.
 pub(super) fn namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let what = || format!("open the {} namespace {path}", kind.name());
-    let fd = fs::open_file(path).at(Stage::Namespace, what)?;
+    let fd = fs::open_namespace(path).at(Stage::Namespace, what)?;
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind.flag() => Ok(fd),
         Ok(found) => {

@@ -78,7 +78,7 @@ pub(super) fn user_namespace(uids: &str, gids: &str) -> Result<OwnedFd> {
         Cloned::Parent(holder) => {
             let opened = write(holder.pid, uids, gids, MapWriter::Direct).and_then(|()| {
                 let path = format!("/proc/{}/ns/user", holder.pid);
-                fs::open_file(&path).at(Stage::Namespace, || format!("open {path}"))
+                fs::open_namespace(&path).at(Stage::Namespace, || format!("open {path}"))
             });
             drop(ours);
             destroy(&holder).ok_or_else(|| sync_error("reap the holder of a user namespace"))?;

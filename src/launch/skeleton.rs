@@ -193,7 +193,7 @@ fn pin(pid: i32, child: &OwnedFd, how: Pin) -> Result<(OwnedFd, Pinned)> {
     }
     let what = || format!("pin the skeleton mount namespace at {PIN}");
     let path = format!("/proc/{pid}/ns/mnt");
-    let namespace = fs::open_file(&path).at(Stage::Namespace, || format!("open {path}"))?;
+    let namespace = fs::open_namespace(&path).at(Stage::Namespace, || format!("open {path}"))?;
     let source = CString::new(path.clone()).map_err(|_| sync_error("a NUL in the path of a namespace"))?;
     if how == Pin::No {
         return Ok((namespace, Pinned::No));

@@ -13,7 +13,7 @@ pub struct Stat {
     pub session: i32,
     /// Field 22: clock ticks since boot.
     pub start_time: u64,
-    /// A zombie, or less.
+    /// A zombie, or less, and no other thread of it runs.
     pub dead: bool,
     /// By a signal or a tracer.
     pub stopped: bool,
@@ -48,18 +48,35 @@ pub fn children(pid: i32) -> Result<Vec<i32>> {
     }
 }
 
-/// Fields 3, 4, 6, 9, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
+/// How a process has ended whom its parent has not reaped, as wait(2) has it: field 52. `None` where it is gone; 0 also where the kernel
+/// does not tell us (ptrace(2), "Ptrace access mode checking").
+pub fn exit_status(pid: i32) -> Result<Option<i32>> {
+    match file::read_record(format!("/proc/{pid}/stat")) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        text => {
+            let text = text?;
+            let last = text.trim_ascii_end().rsplit(|byte| *byte == b' ').next();
+            let status = last.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+            status.map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
+        }
+    }
+}
+
+/// Fields 3, 4, 6, 9, 20, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
 fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
-    let (dead, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
+    let stopped = matches!(state, "T" | "t");
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
-    let (flags, start_time, pending) = (number(2)?, number(12)?, number(8)?);
-    let dying = flags & EXITING != 0 || pending & KILLED != 0;
+    let (flags, threads, start_time, pending) = (number(2)?, number(10)?, number(1)?, number(8)?);
+    // A process is there as long as one of its threads is; this is the first one's state, which may have ended before.
+    let outlived = state == "Z" && threads > 1;
+    let dead = matches!(state, "Z" | "X" | "x") && !outlived;
+    let dying = flags & EXITING != 0 && !outlived || pending & KILLED != 0;
     let executed = flags & FORKED == 0;
     Some(Stat { parent, session, start_time, dead, stopped, executed, dying })
 }
@@ -70,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_program_name_may_contain_anything() {
-        let rest = "S 1 2 3 4 5 0 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 24 25 26 27 0 29 30";
+        let rest = "S 1 2 3 4 5 0 7 8 9 10 11 12 13 14 15 16 1 18 4242 20 21 22 23 24 25 26 27 0 29 30";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
         assert_eq!((stat.parent, stat.session, stat.start_time), (1, 3, 4242));
         assert!(!stat.dead && !stat.stopped && !stat.dying);
@@ -81,6 +98,10 @@ mod tests {
         assert!(parse(b"77 (x) Z 1").is_none());
         assert!(parse(format!("77 (x) {}", rest.replace('S', "Z")).as_bytes()).unwrap().dead);
         assert!(parse(format!("77 (x) {}", rest.replace('S', "T")).as_bytes()).unwrap().stopped);
+        // The first thread has ended (its flags say so), another has not.
+        let outlived = rest.replace('S', "Z").replace(" 5 0 7", " 5 4 7").replace(" 16 1 18", " 16 2 18");
+        let stat = parse(format!("77 (x) {outlived}").as_bytes()).unwrap();
+        assert!(!stat.dead && !stat.dying);
         for dying in [rest.replace(" 5 0 7", " 5 4 7"), rest.replace(" 27 0 29", " 27 256 29")] {
             assert!(parse(format!("77 (x) {dying}").as_bytes()).unwrap().dying);
         }

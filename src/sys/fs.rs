@@ -56,6 +56,11 @@ pub fn open_file(path: impl AsRef<Path>) -> Result<OwnedFd> {
     open(CWD, &c_path(path.as_ref())?, libc::O_RDONLY, 0)
 }
 
+/// Opens what is said to be a namespace: one that is something else, a fifo, is not waited for.
+pub fn open_namespace(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    open(CWD, &c_path(path.as_ref())?, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0)
+}
+
 /// A regular file that somebody else may have made: never a link, a fifo or a device, whatever has its name.
 #[derive(Debug)]
 pub struct RegularFile {

@@ -70,10 +70,10 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
     wait4(pid, options, ptr::null_mut())
 }
 
-/// Waits for a child; how it ended, and what it has used.
-pub fn wait_usage(pid: i32) -> Result<Option<(Exit, ChildUsage)>> {
+/// Reaps a child that has ended; how, and what it has used. `None`: it has not, or who traces it has not been told yet (ptrace(2)).
+pub fn reap(pid: i32) -> Result<Option<(Exit, ChildUsage)>> {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    let Some((_, exit)) = wait4(pid, 0, usage.as_mut_ptr())? else { return Ok(None) };
+    let Some((_, exit)) = wait4(pid, libc::WNOHANG, usage.as_mut_ptr())? else { return Ok(None) };
     // SAFETY: plain data that was zeroed and then filled by the kernel.
     Ok(Some((exit, usage_of(&unsafe { usage.assume_init() }))))
 }
@@ -99,7 +99,8 @@ pub fn reaped(record: &Reaped) -> (Exit, ChildUsage) {
     (exit_of(status), usage_of(&usage))
 }
 
-pub(super) fn exit_of(status: i32) -> Exit {
+/// What a status of wait(2) says.
+pub fn exit_of(status: i32) -> Exit {
     if libc::WIFSIGNALED(status) { Exit::Signal(libc::WTERMSIG(status)) } else { Exit::Code(libc::WEXITSTATUS(status)) }
 }
 

@@ -9,12 +9,19 @@ use crate::container::caller::notify::Notify;
 use crate::container::caller::streams::Relayed;
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch;
+use crate::proc::stat;
 use crate::sys::pidfd::{self, ProcessHandle, ToldExit};
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::process::{self, ChildUsage, Exit};
 
 /// How long a keeper may take to say how its program ended, which it was told when we were.
 const KEEPER: Duration = Duration::from_secs(10);
+
+/// How long whoever traces a program that has ended may take to hear of it.
+const TRACER: Duration = Duration::from_secs(2);
+
+/// How often it is looked meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A program that is stayed with, and what there is of it and its caller.
 pub(in crate::container) struct Attended<'a> {
@@ -40,9 +47,7 @@ impl<'a> Attended<'a> {
     /// How it ended, now that it has.
     pub fn reap(&self) -> Result<(Exit, ChildUsage)> {
         let what = || "wait for the container";
-        let Some(end) = &self.end else {
-            return process::wait_usage(self.process.pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows);
-        };
+        let Some(end) = &self.end else { return self.reap_child() };
         let patience = Instant::now() + KEEPER;
         if let Some(ended) = launch::end_of(end.as_fd(), KEEPER)? {
             return Ok(ended);
@@ -56,6 +61,32 @@ impl<'a> Attended<'a> {
         }
         let ToldExit::Known(exit) = told else { return Err(nobody_knows()) };
         Ok((exit, ChildUsage::default()))
+    }
+}
+
+impl Attended<'_> {
+    /// Who traces it is told before us, and we are told when he has heard it: a program of the container that never does would keep us for
+    /// ever.
+    fn reap_child(&self) -> Result<(Exit, ChildUsage)> {
+        let pid = self.process.pid;
+        let what = || format!("wait for process {pid}, which has ended");
+        let end = Instant::now() + TRACER;
+        loop {
+            if let Some(ended) = process::reap(pid).at(Stage::Signal, what)? {
+                return Ok(ended);
+            }
+            if Instant::now() >= end {
+                break;
+            }
+            poll::pause(LOOK_AGAIN).at(Stage::Signal, what)?;
+        }
+        (self.warn)(&format!("process {pid} has ended, and is left to whoever traces it"));
+        let status = stat::exit_status(pid).at(Stage::Signal, what)?.unwrap_or(0);
+        // 0 is also what is told to whom it does not concern.
+        if status == 0 && process::geteuid() != 0 {
+            return Err(nobody_knows());
+        }
+        Ok((process::exit_of(status), ChildUsage::default()))
     }
 }
 

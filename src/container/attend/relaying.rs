@@ -167,6 +167,9 @@ impl<'a, 'r> Relaying<'a, 'r> {
 
     fn has_ended(&mut self) -> Result<()> {
         let parked = self.watch.as_deref().is_some_and(|watch| watch.was_parked(self.attended.process.pid));
+        if let Some(watch) = &mut self.watch {
+            watch.has_ended();
+        }
         let (exit, usage) = self.attended.reap()?;
         let exit = match self.watch.as_deref_mut() {
             Some(watch) if parked => watch.never_began(exit),
@@ -174,9 +177,6 @@ impl<'a, 'r> Relaying<'a, 'r> {
         };
         self.status = Some((exit, usage));
         self.flows.close_input();
-        if let Some(watch) = &mut self.watch {
-            watch.has_ended();
-        }
         Ok(())
     }
 

@@ -64,7 +64,7 @@ fn namespaces(linux: &Linux) -> Vec<Misfit> {
         let field = format!("linux.namespaces[{index}]");
         let name = kind.name();
         if let Some(path) = entry.joined() {
-            let opened = fs::open_file(path);
+            let opened = fs::open_namespace(path);
             let what = match opened.as_ref().map(|file| namespace::kind(file.as_fd())) {
                 Ok(Ok(flag)) if flag == kind.flag() => continue,
                 Ok(Ok(flag)) => {

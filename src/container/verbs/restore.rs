@@ -358,7 +358,7 @@ fn rejoin(spec: &Spec) -> Result<(Vec<(String, String)>, Vec<(String, OwnedFd)>)
         match rejoin {
             Rejoin::Path(kind, path) => joined.push((kind.to_owned(), path)),
             Rejoin::Descriptor { key, path } => {
-                let file = fs::open_file(&path).at(Stage::Namespace, || format!("open the namespace {path}"))?;
+                let file = fs::open_namespace(&path).at(Stage::Namespace, || format!("open the namespace {path}"))?;
                 opened.push((key.to_owned(), file));
             }
         }

@@ -1,0 +1,88 @@
+//! What a ninth attack, with programs that are there in an unusual way, has found (docs/SECURITY.md).
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::common::process::{pidfd_open, wait_readable};
+use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
+
+/// The first thread of its first process has ended, and another has not.
+fn outlived(bundle: Bundle) -> Container {
+    let container = bundle.container();
+    container.up().ok();
+    let state = format!("/proc/{}/stat", container.pid());
+    host::wait_until(|| fs::read_to_string(&state).unwrap().contains(") Z "));
+    container
+}
+
+/// Such a process is none that has ended: it was stopped for `state`, killed by nobody, and in the way of its cgroup's removal.
+#[test]
+fn a_process_whose_first_thread_has_ended_is_there() {
+    if skip_on(&["runc"], "it forgets the process") {
+        return;
+    }
+    let container = outlived(Bundle::probe(&["outlive"]));
+    assert_eq!(container.status(), "running");
+    let first = pidfd_open(container.pid()).unwrap();
+    container.call(&["delete", &container.id]).fails();
+    container.kill("KILL").ok();
+    assert!(wait_readable(first.as_fd(), time_limit()), "it was not killed");
+    container.delete().ok();
+    let container = outlived(Bundle::probe(&["outlive"]));
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Nor does one survive the container's end as a daemon, where no pid namespace takes it along: cgroup.kill passes over it.
+#[test]
+fn a_daemon_whose_first_thread_has_ended_ends_with_the_container() {
+    if skip_on(&["runc", "crun"], "they leave what is left without a pid namespace, or wait for it") {
+        return;
+    }
+    let script = "/probe outlive & while read a b c d; do [ \"$c\" = Z ] && exit 4; done < /proc/$!/stat; \
+                  until read a b c d < /proc/$!/stat && [ \"$c\" = Z ]; do :; done; exit 4";
+    let container = Bundle::sh(script).without_ns("pid").container();
+    let said = container.run().exits(4).stderr();
+    assert_eq!(said, "", "something is left");
+    container.assert_nothing_left();
+}
+
+/// Whoever traces a process is told of its end before its parent is, and need not listen.
+#[test]
+fn a_program_that_is_traced_ends() {
+    if brisk_only("results; runc and crun wait for ever") {
+        return;
+    }
+    let container = Bundle::probe(&["seize"]).container();
+    container.up().ok();
+    let script = "t=0; until [ $t != 0 ]; do while read k v; do [ $k = TracerPid: ] && t=$v; done < /proc/$$/status; done; exit 5";
+    let result = container.bundle.dir.join("r.json");
+    let flags = ["--result", result.to_str().unwrap()];
+    let said = container.exec_with(&flags, &["/bin/sh", "-c", script]).exits(5).stderr();
+    assert!(said.contains("is left to whoever traces it"), "{said}");
+    let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
+    assert_eq!((&result["ended"], &result["exitCode"]), (&json!("exited"), &json!(5)), "{result}");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Opening a fifo waits for a writer.
+#[test]
+fn a_fifo_is_no_namespace() {
+    for kind in ["network", "ipc", "user", "pid"] {
+        let bundle = Bundle::idle();
+        let fifo = bundle.dir.join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let container = bundle.join(kind, fifo.to_str().unwrap()).container();
+        container.bundle.write();
+        let create = container.command(&["create", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
+        let running = process::start(create, Stdio::null());
+        let ended = pidfd_open(running.pid()).unwrap();
+        assert!(wait_readable(ended.as_fd(), time_limit()), "{kind}: it waits for a writer");
+        running.wait().fails();
+        container.assert_nothing_left();
+    }
+}
