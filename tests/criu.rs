@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use brisk::container::criu::external::{self, Identity, Mounted, Rejoin, Source};
+use brisk::container::criu::labels::{self, Module, WantedLabel};
 use brisk::container::criu::opts::{self, CriuFacts, Dumped, Field, Opts, Restored};
 use brisk::container::criu::protobuf::{self, FieldValue, Received};
 use brisk::container::criu::streams::{OutsideFile, Stream, originals};
@@ -338,4 +339,68 @@ fn the_configuration_is_brisks_or_else_runcs() {
     std::fs::write(dir.join("brisk.conf"), "").unwrap();
     assert_eq!(chosen(), "brisk.conf");
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn the_labels_that_a_restored_process_must_have() {
+    let process = |apparmor: &str, selinux: &str| {
+        let spec = json!({"ociVersion": "1.2.0", "process": {"cwd": "/", "args": ["x"], "user": {"uid": 0, "gid": 0},
+            "apparmorProfile": apparmor, "selinuxLabel": selinux}});
+        serde_json::from_value::<Spec>(spec).unwrap().process.unwrap()
+    };
+    let wanted = |apparmor, selinux, flag| labels::wanted(Some(&process(apparmor, selinux)), flag);
+    let label = |module, said_by, label: &str| WantedLabel { module, said_by, label: label.to_owned() };
+    let (profile, context) =
+        (label(Module::AppArmor, "process.apparmorProfile", "p"), label(Module::SeLinux, "process.selinuxLabel", "c"));
+    assert_eq!(wanted("p", "c", None), [profile.clone(), context.clone()]);
+    assert_eq!(wanted("p", "", None), std::slice::from_ref(&profile));
+    assert_eq!(wanted("unconfined", "c", None), std::slice::from_ref(&context));
+    assert_eq!(wanted("", "", None), []);
+    assert_eq!(labels::wanted(None, None), []);
+    let (other_profile, other_context) =
+        (label(Module::AppArmor, "--lsm-profile", ":n:p"), label(Module::SeLinux, "--lsm-profile", "u:r:t:s0"));
+    assert_eq!(wanted("p", "c", Some("apparmor::n:p")), [other_profile.clone(), context]);
+    assert_eq!(wanted("p", "c", Some("selinux:u:r:t:s0")), [profile, other_context]);
+    assert_eq!(labels::wanted(None, Some("apparmor::n:p")), [other_profile]);
+    assert_eq!(wanted("p", "c", Some("none:")), []);
+}
+
+#[test]
+fn what_apparmor_says_of_a_process_against_its_profile() {
+    for (wanted, found) in [
+        ("p", "p (enforce)"),
+        ("p", "p (complain)"),
+        ("p", "p"),
+        ("p", "p//child (enforce)"),
+        ("p", "a//&p (mixed)"),
+        ("p//&a", "a//&p (enforce)"),
+        ("a (b)", "a (b) (enforce)"),
+        (":n:p", ":n://p (enforce)"),
+        (":n://p", ":n://p (enforce)"),
+        ("/usr/bin/x", "/usr/bin/x (enforce)"),
+    ] {
+        assert!(labels::confines(wanted, found), "{wanted}, {found}");
+    }
+    for (wanted, found) in [
+        ("p", "unconfined"),
+        ("p", ""),
+        ("p", "pp (enforce)"),
+        ("p", "a//p (enforce)"),
+        ("p//child", "p (enforce)"),
+        ("p//&a", "p (enforce)"),
+        (":n:p", "p (enforce)"),
+        ("p", ":n://p (enforce)"),
+    ] {
+        assert!(!labels::confines(wanted, found), "{wanted}, {found}");
+    }
+}
+
+#[test]
+fn a_lost_label_is_told_with_its_field() {
+    let label = |said_by| WantedLabel { module: Module::SeLinux, said_by, label: "c".into() };
+    let error = label("process.selinuxLabel").lost("has the label \"d\"");
+    assert_eq!(error.to_string(), "lsm: process.selinuxLabel is \"c\", and the restored process has the label \"d\"");
+    assert_eq!(error.field(), Some("process.selinuxLabel"));
+    assert!(error.hint().unwrap().contains("criu with SELinux"));
+    assert_eq!(label("--lsm-profile").lost("x").field(), None);
 }

@@ -17,7 +17,7 @@ fn criu_check() -> std::io::Result<std::process::Output> {
 }
 
 /// True if CRIU cannot work here; says so in CRIU's own words.
-fn skip_without_criu() -> bool {
+pub fn skip_without_criu() -> bool {
     let reason = match criu_check() {
         Ok(output) if output.status.success() => return false,
         Ok(output) => {
@@ -56,12 +56,12 @@ fn counts_beyond(container: &Container, number: u64) {
     host::wait_until(|| count(container) > number);
 }
 
-fn images(container: &Container) -> PathBuf {
+pub fn images(container: &Container) -> PathBuf {
     container.bundle.dir.join("images")
 }
 
 #[track_caller]
-fn checkpoint(container: &Container, flags: &[&str]) {
+pub fn checkpoint(container: &Container, flags: &[&str]) {
     let images = images(container);
     let mut args = vec!["checkpoint", "--image-path", images.to_str().unwrap()];
     args.extend(flags);
@@ -69,7 +69,7 @@ fn checkpoint(container: &Container, flags: &[&str]) {
     container.call(&args).ok();
 }
 
-fn restore<'a>(container: &'a Container, images: &'a str, flags: &[&'a str]) -> Vec<&'a str> {
+pub fn restore<'a>(container: &'a Container, images: &'a str, flags: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["restore", "--bundle", container.bundle.dir.to_str().unwrap(), "--image-path", images];
     args.extend(flags);
     args.push(&container.id);

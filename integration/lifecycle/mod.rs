@@ -1,7 +1,7 @@
 //! A container from create to delete.
 
 pub mod asked_to_end;
-mod checkpoint;
+pub mod checkpoint;
 mod clock;
 mod descriptors;
 mod hard_cases;

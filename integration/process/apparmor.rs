@@ -10,6 +10,7 @@ use serde_json::json;
 use super::make_dirs;
 use crate::common::process::{run_with_input, start};
 use crate::common::{Bundle, Container, Need, host, skip_unless};
+use crate::lifecycle::checkpoint::{checkpoint, images, restore, skip_without_criu};
 use crate::security::{ALL_CAPS, with_caps};
 
 /// In the guest it is where no engine looks, for an engine that finds it loads profiles of its own.
@@ -236,4 +237,31 @@ fn whoever_enters_a_hostile_container_is_confined() {
     container.delete_force().ok();
     exec.wait();
     running.wait();
+}
+
+/// CRIU gives the process what it had at the checkpoint, whatever config.json says by now.
+#[test]
+fn a_restored_process_has_the_profile_of_the_configuration_or_is_not_restored() {
+    let (Some(profile), Some(other)) = (Profile::load(), Profile::load()) else { return };
+    if skip_without_criu() {
+        return;
+    }
+    let mut container = confined(Bundle::idle(), &profile).container();
+    container.up();
+    checkpoint(&container, &[]);
+    let images = images(&container);
+    let args = ["--detach"];
+    container.call(&restore(&container, images.to_str().unwrap(), &args)).ok();
+    assert_eq!(label_of(container.pid()), profile.label());
+    container.delete_force().ok();
+    container.bundle.config["process"]["apparmorProfile"] = json!(other.0);
+    container.bundle.write();
+    let error = container.call(&restore(&container, images.to_str().unwrap(), &args)).fails();
+    assert!(error.contains("lsm: process.apparmorProfile is ") && error.contains(&profile.label()), "{error}");
+    container.assert_nothing_left();
+    let flag = format!("apparmor:{}", other.0);
+    let args = ["--detach", "--lsm-profile", &flag];
+    container.call(&restore(&container, images.to_str().unwrap(), &args)).ok();
+    assert_eq!(label_of(container.pid()), other.label());
+    container.delete_force().ok();
 }

@@ -9,7 +9,8 @@ use std::process::Command;
 use serde_json::json;
 
 use super::make_dirs;
-use crate::common::{Bundle, Container, Need, process, skip_outside_guests, skip_unless};
+use crate::common::{Bundle, Container, Need, host, process, skip_outside_guests, skip_unless};
+use crate::lifecycle::checkpoint::{checkpoint, images, restore, skip_without_criu};
 
 const PROCESS: &str = "system_u:system_r:container_t:s0:c1,c2";
 const OTHER: &str = "system_u:system_r:container_t:s0:c3,c4";
@@ -217,7 +218,7 @@ fn a_false_proc_takes_no_label_away() {
         let container = bundle.mount("bind", fake.to_str().unwrap(), place, &["bind"]).container();
         if container.create().code == 0 {
             container.start().ok();
-            crate::common::host::wait_until(|| label_of(&container) == PROCESS);
+            host::wait_until(|| label_of(&container) == PROCESS);
             container.exec(&["/bin/true"]);
             container.delete_force().ok();
             confined += 1;
@@ -265,7 +266,7 @@ fn whoever_enters_a_hostile_container_is_confined() {
     let joined = joined.join("pid", &format!("/proc/{pid}/ns/pid")).join("ipc", &format!("/proc/{pid}/ns/ipc"));
     let second = joined.container();
     second.up();
-    crate::common::host::wait_until(|| label_of(&second) == OTHER);
+    host::wait_until(|| label_of(&second) == OTHER);
     second.delete_force().ok();
     container.delete_force().ok();
     exec.wait();
@@ -281,4 +282,43 @@ fn features_and_check_know_selinux() {
     let dir = container.bundle.dir.to_str().unwrap();
     let said = container.call(&["check", dir]);
     assert!(!said.stdout().contains("selinuxLabel"), "{said:?}");
+}
+
+/// Debian's CRIU is built without SELinux: it saves no label and sets none. Either the label is there or nothing has run.
+#[test]
+fn no_restore_without_the_label() {
+    let Some(_enforced) = Enforced::now() else { return };
+    // What CRIU does, the policy of the guest does not allow.
+    fs::write(ENFORCE, "0").unwrap();
+    if skip_without_criu() {
+        return;
+    }
+    let bundle = labelled(Bundle::sh(
+        "(while :; do echo other; sleep 0.01; done >>/mnt/other) & while :; do echo; sleep 0.01; done >>/mnt/first",
+    ));
+    let shared = bundle.host_dir("shared");
+    // The kernel writes the categories in their order, which the configuration need not have.
+    let bundle = bundle.set("/process/selinuxLabel", json!("system_u:system_r:container_t:s0:c2,c1"));
+    let container = bundle.mount("bind", shared.to_str().unwrap(), "/mnt", &["rbind", "rw"]).container();
+    container.up();
+    let written = || ["first", "other"].map(|name| fs::metadata(shared.join(name)).map_or(0, |file| file.len()));
+    host::wait_until(|| !written().contains(&0));
+    assert_eq!(label_of(&container), PROCESS);
+    checkpoint(&container, &[]);
+    let (images, before) = (images(&container), written());
+    let restored = container.call(&restore(&container, images.to_str().unwrap(), &["--detach"]));
+    if restored.code == 0 {
+        assert_eq!(label_of(&container), PROCESS);
+    } else {
+        let error = restored.fails();
+        assert!(error.contains("lsm: process.selinuxLabel is ") && error.contains("has the label "), "{error}");
+        assert!(error.contains("unconfined_t") && error.contains("criu with SELinux"), "{error}");
+        container.assert_nothing_left();
+        assert_eq!(written(), before, "it has run");
+        // Whoever asks for none gets none.
+        let flags = ["--detach", "--lsm-profile", "none:"];
+        container.call(&restore(&container, images.to_str().unwrap(), &flags)).ok();
+        host::wait_until(|| written().iter().zip(&before).all(|(now, before)| now > before));
+    }
+    container.delete_force().ok();
 }

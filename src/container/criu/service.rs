@@ -107,7 +107,8 @@ impl Service {
         Err(Error::new(Stage::Criu, format!("criu or the kernel lacks {name}")))
     }
 
-    /// One request, to its end. A notice that fails makes CRIU undo what it has done.
+    /// One request, to its end. A notice that fails makes CRIU undo what it has done, but for those at the end of a restore
+    /// (`pre-resume`, `post-resume`), where it goes on.
     pub fn call(&mut self, kind: RequestKind, opts: &Opts, notice: &mut dyn FnMut(Notice) -> Result<()>) -> Result<()> {
         self.talk(kind, &[(1, FieldValue::from(kind as i32)), (2, opts.message())], notice).map(drop)
     }

@@ -20,6 +20,7 @@ use crate::container::caller::console::{Console, ConsoleRequest};
 use crate::container::caller::files::Receivers;
 use crate::container::caller::streams::{self, CALLERS, ForProgram, Relay};
 use crate::container::criu::external::{self, Rejoin};
+use crate::container::criu::labels::{self, WantedLabel};
 use crate::container::criu::mounts::with_bound;
 use crate::container::criu::opts::{self, CriuFacts, Restored};
 use crate::container::criu::service::{Notice, RequestKind, Service, inherit, with_log};
@@ -30,7 +31,7 @@ use crate::container::make::facts::host_for;
 use crate::container::make::planned::plan_of;
 use crate::container::make::{give_up, host_hooks, record};
 use crate::container::options::{Create, Global, Restore};
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Result, Stage, errno_text};
 use crate::host::Host;
 use crate::launch;
 use crate::plan::Plan;
@@ -48,7 +49,7 @@ use crate::sys::fs::RegularFile;
 use crate::sys::path::{Missing, resolve_or_make};
 use crate::sys::pidfd::{self, ProcessHandle};
 use crate::sys::poll::{self, PollFd, PollFlags};
-use crate::sys::{descriptor, fs, process, socket};
+use crate::sys::{descriptor, fs, process, signal, socket};
 
 /// More than any list of streams has.
 const LIST_LIMIT: u64 = 64 * 1024;
@@ -64,9 +65,10 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         detach,
         no_subreaper,
         no_pivot,
+        lsm_profile,
         // `criu::opts::restore`.
         tcp_close: _,
-        lsm_profile: _,
+        // `criu::opts::restore`.
         lsm_mount_context: _,
     } = args;
     let create = Create { id: id.clone(), bundle: Some(bundle.clone()), no_pivot: *no_pivot, ..Create::default() };
@@ -104,10 +106,12 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         bundle: &bundle,
         plan: &plan,
         saved,
+        labels: labels::wanted(bundle.spec.process.as_ref(), lsm_profile.as_deref()),
         receivers,
         console,
         streams,
         pid: None,
+        halted: Vec::new(),
         master: None,
         cgroup: None,
         rdt: None,
@@ -144,11 +148,15 @@ struct Restoring<'a> {
     bundle: &'a Bundle,
     plan: &'a Plan,
     saved: SavedStreams,
+    /// What the first process must have, until somebody has looked.
+    labels: Vec<WantedLabel>,
     receivers: Receivers<'a>,
     console: Option<OwnedFd>,
     /// What takes the place of the caller's streams.
     streams: ForProgram,
     pid: Option<i32>,
+    /// Pidfds of what was restored and is not to run.
+    halted: Vec<OwnedFd>,
     master: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
     rdt: Option<Rdt>,
@@ -197,9 +205,10 @@ impl Restoring<'_> {
         let opts =
             opts::restore(self.args, &facts, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups })?;
         service.call(RequestKind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
-        match self.pid {
-            Some(_) => Ok(()),
-            None => Err(Error::new(Stage::Criu, "criu has not told the container's process")),
+        match (self.pid, self.labels.first()) {
+            (Some(_), None) => Ok(()),
+            (Some(_), Some(label)) => Err(label.lost("went on before criu let anybody look at its label")),
+            (None, _) => Err(Error::new(Stage::Criu, "criu has not told the container's process")),
         }
     }
 
@@ -256,6 +265,7 @@ impl Restoring<'_> {
         match notice.script.as_str() {
             "setup-namespaces" => self.run_hooks(notice.pid),
             "post-restore" => self.save(container, notice.pid),
+            "pre-resume" => self.check_labels(),
             "orphan-pts-master" => match (notice.fd, &self.console) {
                 (Some(master), Some(socket)) => socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])
                     .at(Stage::Console, || "send the terminal to the console socket"),
@@ -286,8 +296,41 @@ impl Restoring<'_> {
         self.receivers.tell_pid(pid)
     }
 
+    /// All processes have the credentials and labels that they will have, and CRIU holds them: next it lets them go.
+    fn check_labels(&mut self) -> Result<()> {
+        let labels = std::mem::take(&mut self.labels);
+        let Some(pid) = self.pid else { return Ok(()) };
+        let Err(error) = labels.iter().try_for_each(|label| label.check(pid)) else { return Ok(()) };
+        // Whatever we answer, CRIU goes on. Killed now, the first of a pid namespace would wait for the others, these for CRIU to
+        // reap them, and CRIU for the first.
+        if let Err(failure) = self.halt(pid) {
+            signal::kill(pid, libc::SIGKILL).at(Stage::Signal, || format!("kill process {pid}"))?;
+            (self.global.warn)(&failure.to_string());
+        }
+        Err(error)
+    }
+
+    /// Has SIGSTOP wait for all that was restored. (CRIU does not work without CONFIG_PROC_CHILDREN either.)
+    fn halt(&mut self, first: i32) -> Result<()> {
+        let mut pids = vec![first];
+        while let Some(pid) = pids.pop() {
+            let pidfd = pidfd::open(pid).at(Stage::Process, || format!("open a pidfd of process {pid}"))?;
+            pidfd::signal(pidfd.as_fd(), libc::SIGSTOP).at(Stage::Signal, || format!("stop process {pid}"))?;
+            self.halted.push(pidfd);
+            let children =
+                proc::stat::children(pid).at(Stage::Process, || format!("list the children of process {pid}"))?;
+            pids.extend(children);
+        }
+        Ok(())
+    }
+
     /// After a failure. CRIU kills what it has restored; what it could not is in the cgroup.
     fn clean_up(&mut self) {
+        for pidfd in self.halted.drain(..) {
+            if let Err(errno) = pidfd::signal(pidfd.as_fd(), libc::SIGKILL) {
+                (self.global.warn)(&format!("kill what was restored: {}", errno_text(errno)));
+            }
+        }
         if let Some(pid) = self.pid {
             // Ours to reap, so the number still is that of the process we mean. ESRCH: CRIU has seen to it. One in a call that the
             // kernel lets nobody leave stays with its container.
