@@ -287,6 +287,18 @@ fn what_cannot_be_moved_is_refused() {
     assert_eq!(pair.memory(), [128, 64]);
 }
 
+/// Whoever asks for a table and cannot get it has moved nothing.
+#[test]
+fn what_cannot_be_told_is_not_moved() {
+    if skip() {
+        return;
+    }
+    let pair = Pair::new(&limits(60, 128), &limits(40, 64));
+    let command = pair.command(&["--move", "pids=4", "--json"], &pair.first, &pair.second);
+    process::run(process::in_shell("exec \"$@\" >&-", &command)).fails();
+    assert_eq!(pair.limits(), [(60, 128), (40, 64)]);
+}
+
 /// What the first uses cannot be taken from it, whatever else could be.
 #[test]
 fn what_is_in_use_is_not_taken() {
@@ -326,6 +338,13 @@ fn what_is_in_use_is_not_taken() {
     assert!(text.contains(&back), "{text}");
     fs::rename(&moved, &root).unwrap();
     giver.call(&["update", "--move", "pids=6", &taker.id, &giver.id]).ok();
+    // A name that looks like a flag.
+    let dashed = Bundle::idle().resources("pids", json!({ "limit": 2 })).container();
+    giver.call(&["create", "--bundle", dashed.bundle.dir.to_str().unwrap(), "--", "-taker"]).ok();
+    let text = giver.call(&["update", "--move", "pids=9", "--steps", "3", "--", &giver.id, "-taker"]).fails();
+    assert!(text.contains(&format!("update --move pids=6 -- -taker {} takes them back", giver.id)), "{text}");
+    giver.call(&["update", "--move", "pids=6", "--", "-taker", &giver.id]).ok();
+    giver.call(&["delete", "--force", "--", "-taker"]).ok();
     // Steps that are too many for the tasks: the first two move none, and there is nothing to take back.
     giver.call(&["update", "--pids-limit", "4", &giver.id]).ok();
     let text = giver.call(&["update", "--move", "pids=1", "--steps", "3", &giver.id, &taker.id]).fails();

@@ -1,5 +1,6 @@
 //! From a parsed command to the call that does it, and from its result to text.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::args::{
@@ -7,6 +8,7 @@ use super::args::{
 };
 use super::filter::ListFormat;
 use super::log::printable;
+use super::output::Audience;
 use super::put::Format;
 use super::verbs::Request;
 use super::{check, completion, features, insight, list, man, output, plan};
@@ -131,7 +133,10 @@ fn events(global: &Global, args: &EventsArgs) -> Result<()> {
     if *stats {
         return output::print(&output::compact(&container::stats(global, id)?)?);
     }
-    container::events(global, id, *interval, &mut |event| output::print(&output::compact(event)?))
+    container::events(global, id, *interval, &mut |event| {
+        let audience = output::write(&output::compact(event)?)?;
+        Ok(if audience == Audience::Gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
 }
 
 fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
@@ -155,6 +160,10 @@ fn update(global: &Global, args: &UpdateArgs) -> Result<()> {
         format,
     } = args;
     if let Some(transfer) = args.transfer() {
+        if *format == Format::Json {
+            // What was moved cannot be moved again to be told of.
+            output::check_open()?;
+        }
         let rows = container::move_limits(global, &transfer)?;
         return match format {
             Format::Json => output::print(&output::pretty(&output::transfer(&transfer, &rows))?),

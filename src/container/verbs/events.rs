@@ -1,5 +1,6 @@
 //! `events`: statistics at intervals and out-of-memory events as they happen.
 
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,13 @@ pub fn stats(global: &Global, id: &str) -> Result<Event> {
     measured(id, &cgroup, container.rdt()?.as_ref())
 }
 
-/// Hands every event to `emit` until the container ends.
-pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMut(&Event) -> Result<()>) -> Result<()> {
+/// Hands every event to `emit` until the container ends, or nobody wants more.
+pub fn events(
+    global: &Global,
+    id: &str,
+    interval: Duration,
+    emit: &mut dyn FnMut(&Event) -> Result<ControlFlow<()>>,
+) -> Result<()> {
     let container = Container::load(&global.root, id)?;
     container.must_run()?;
     let cgroup = cgroup(&container)?;
@@ -66,14 +72,18 @@ pub fn events(global: &Global, id: &str, interval: Duration, emit: &mut dyn FnMu
         // The last time after the end: what killed the container was counted before it died.
         if let Some(watch) = &mut watch {
             for _ in 0..watch.drain()? {
-                emit(&Event { kind: "oom", id: id.to_owned(), data: None })?;
+                if emit(&Event { kind: "oom", id: id.to_owned(), data: None })?.is_break() {
+                    return Ok(());
+                }
             }
         }
         if ended {
             return Ok(());
         }
         if Instant::now() >= next {
-            emit(&measured(id, &cgroup, rdt.as_ref())?)?;
+            if emit(&measured(id, &cgroup, rdt.as_ref())?)?.is_break() {
+                return Ok(());
+            }
             next += interval;
         }
     }

@@ -189,7 +189,9 @@ fn told(error: Error, global: &Global, args: &Transfer, before: Amounts, done: u
     }
     if done > 0 {
         let root = global.root.is_given().then(|| format!("--root {} ", shell_word(global.root.path().as_os_str())));
-        let back = format!("brisk {}update --move {before} {} {}", root.unwrap_or_default(), args.to, args.from);
+        let options_end = if args.to.starts_with('-') || args.from.starts_with('-') { "-- " } else { "" };
+        let root = root.unwrap_or_default();
+        let back = format!("brisk {root}update --move {before} {options_end}{} {}", args.to, args.from);
         return error
             .with_hint(format!("{done} of {steps} steps were done, and stay; {back} takes them back, while both run"));
     }
