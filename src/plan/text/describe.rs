@@ -86,9 +86,7 @@ impl SetupOp {
             SetupOp::JoinInit(flags) => join_init(*flags),
             SetupOp::Unshare(flags) => namespace(format!("unshare ({})", namespaces(*flags))).doing(Deed::Unshare, ""),
             SetupOp::BecomeRoot => namespace("become root of the user namespace").no_deed(),
-            SetupOp::TimeOffsets(text) => {
-                namespace(format!("set clock offsets ({})", one_line(&lossy(text)))).no_deed()
-            }
+            SetupOp::TimeOffsets(text) => time_offsets(text),
             SetupOp::Fork(flags) => fork(*flags),
             SetupOp::NewSession => new_session(),
             SetupOp::ControllingTerminal => controlling_terminal(),
@@ -105,31 +103,18 @@ impl SetupOp {
             SetupOp::Mount(op) => rootfs(mount(op)).doing(mount_deed(op), format!("/{}", lossy(&op.dest))),
             SetupOp::OpenDir(dir) => rootfs(format!("open directory /{}", lossy(dir))).no_deed(),
             SetupOp::Mknod { name, mode, dev, owner, .. } => make_node(name, *mode, *dev, *owner),
-            SetupOp::BindDevice { name, source } => {
-                rootfs(format!("bind device {} over {}", source_text(source), lossy(name))).no_deed()
-            }
-            SetupOp::Symlink { name, target, .. } => {
-                rootfs(format!("symlink {} to {}", lossy(name), lossy(target))).no_deed()
-            }
+            SetupOp::BindDevice { name, source } => bind_device(name, source),
+            SetupOp::Symlink { name, target, .. } => symlink(name, target),
             SetupOp::Unmount { path, .. } => rootfs(format!("unmount /{}", lossy(path))).no_deed(),
-            SetupOp::SetAttr { path, attr, .. } => {
-                rootfs(format!("make /{} {}", lossy(path), attributes(attr).join(","))).no_deed()
-            }
-            SetupOp::Mask { path, .. } => {
-                rootfs(format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path))).no_deed()
-            }
-            SetupOp::ReadonlyPath { path, .. } => {
-                rootfs(format!("make /{} read-only, if it exists", lossy(path))).no_deed()
-            }
+            SetupOp::SetAttr { path, attr, .. } => set_attributes(path, attr),
+            SetupOp::Mask { path, .. } => mask(path),
+            SetupOp::ReadonlyPath { path, .. } => readonly_path(path),
             SetupOp::ReadonlyRoot => rootfs("make the root read-only").no_deed(),
             SetupOp::RootPropagation(Propagation { flag, reach }) => {
                 rootfs(format!("make the root {} {}", propagation(*flag), tree(*reach))).no_deed()
             }
             SetupOp::Procfs => rootfs("open a private proc").no_deed(),
-            SetupOp::Sysctl(path, value) => {
-                let path = format!("/proc/{}", lossy(path));
-                process(format!("write {path} = {}", lossy(value))).doing(Deed::Sysctl, path)
-            }
+            SetupOp::Sysctl(path, value) => write_sysctl(path, value),
             SetupOp::Label(label) => set_label(label),
             SetupOp::Hook(hook) => run_hook(hook),
             SetupOp::Enter(how) => entering(*how),
@@ -150,6 +135,35 @@ impl SetupOp {
             SetupOp::Personality(persona) => process(format!("set the personality {persona:#x}")).no_deed(),
         }
     }
+}
+
+fn time_offsets(text: &CStr) -> OpText {
+    namespace(format!("set clock offsets ({})", one_line(&lossy(text)))).no_deed()
+}
+
+fn bind_device(name: &CStr, source: &MountSource) -> OpText {
+    rootfs(format!("bind device {} over {}", source_text(source), lossy(name))).no_deed()
+}
+
+fn symlink(name: &CStr, target: &CStr) -> OpText {
+    rootfs(format!("symlink {} to {}", lossy(name), lossy(target))).no_deed()
+}
+
+fn set_attributes(path: &CStr, attr: &MountAttr) -> OpText {
+    rootfs(format!("make /{} {}", lossy(path), attributes(attr).join(","))).no_deed()
+}
+
+fn mask(path: &CStr) -> OpText {
+    rootfs(format!("mask /{} (empty directory or /dev/null, if it exists)", lossy(path))).no_deed()
+}
+
+fn readonly_path(path: &CStr) -> OpText {
+    rootfs(format!("make /{} read-only, if it exists", lossy(path))).no_deed()
+}
+
+fn write_sysctl(path: &CStr, value: &CStr) -> OpText {
+    let path = format!("/proc/{}", lossy(path));
+    process(format!("write {path} = {}", lossy(value))).doing(Deed::Sysctl, path)
 }
 
 fn make_node(name: &CStr, mode: u32, dev: u64, owner: Ids) -> OpText {

@@ -1,12 +1,15 @@
 //! The operations of the child as values.
 
+use std::ffi::CStr;
+
 use super::parent::add;
 use super::parts::{
     below_root, capabilities, filter, host_tree, milliseconds, namespace_names, node, octal, rlimit, text, texts,
 };
 use super::{ItemFields, PlanGroup, item};
+use crate::plan::namespace::NamespaceKind;
 use crate::plan::op::{
-    ChildOp, ConsoleNode, Enter, LastOp, LinkRule, NodeRule, OverlayOp, Refusal, RuntimeOp, SetupOp, Terminal,
+    ChildOp, ConsoleNode, Enter, Label, LastOp, LinkRule, NodeRule, OverlayOp, Refusal, RuntimeOp, SetupOp, Terminal,
 };
 use crate::plan::process::child_hook::ChildHook;
 use crate::plan::process::schedule;
@@ -15,6 +18,7 @@ use crate::plan::rootfs::mount_op::{CopyUp, MountKind, MountOp, NewFileSystem, T
 use crate::plan::text::cpus;
 use crate::plan::text::describe::{self, attributes, one_line, propagation, source_text};
 use crate::sys::cred::{CapMasks, Ids};
+use crate::sys::mount_attr::MountAttr;
 
 use PlanGroup::{Cgroup, Devices, Hooks, Identity, Mounts, Namespaces, Order, Process, Security};
 
@@ -39,9 +43,7 @@ impl SetupOp {
             SetupOp::AskForHost => item(Order, "ask-for-host"),
             SetupOp::AskForOne => item(Order, "ask-for-one"),
             SetupOp::CloneTree { tree, .. } => host_tree(tree).into_iter().fold(item(Mounts, "take-tree"), add),
-            SetupOp::Join(_, kind, refusal) => {
-                item(Namespaces, "join").with("namespace", kind.name()).with("orLater", *refusal == Refusal::TryAgain)
-            }
+            SetupOp::Join(_, kind, refusal) => join(*kind, *refusal),
             SetupOp::MakeNamespaceFs(made) => item(Mounts, "make-namespace-fs").with("fsType", text(made.kind())),
             SetupOp::JoinInit(flags) => item(Namespaces, "join-init").with("namespaces", namespace_names(*flags)),
             SetupOp::Unshare(flags) => item(Namespaces, "unshare").with("namespaces", namespace_names(*flags)),
@@ -66,21 +68,15 @@ impl SetupOp {
             SetupOp::Mount(op) => mount(op),
             SetupOp::OpenDir(dir) => item(Devices, "directory").with("path", below_root(dir)),
             SetupOp::Mknod { name, mode, dev, owner, rule } => {
-                let named = item(Devices, "mknod").with("directory", directory).with("name", text(name));
-                node(*mode, *dev, *owner).into_iter().fold(named.with("rule", node_rule(*rule)), add)
+                let made = named("mknod", directory, name).with("rule", node_rule(*rule));
+                node(*mode, *dev, *owner).into_iter().fold(made, add)
             }
             SetupOp::BindDevice { name, source } => {
-                let named = item(Devices, "bind-device").with("directory", directory).with("name", text(name));
-                named.with("source", source_text(source))
+                named("bind-device", directory, name).with("source", source_text(source))
             }
-            SetupOp::Symlink { name, target, rule } => {
-                let named = item(Devices, "symlink").with("directory", directory).with("name", text(name));
-                named.with("target", text(target)).with("rule", rule_name(*rule))
-            }
+            SetupOp::Symlink { name, target, rule } => symlink(named("symlink", directory, name), target, *rule),
             SetupOp::Unmount { path, .. } => item(Mounts, "unmount").with("destination", below_root(path)),
-            SetupOp::SetAttr { path, attr, .. } => {
-                item(Mounts, "set-attributes").with("destination", below_root(path)).with("options", attributes(attr))
-            }
+            SetupOp::SetAttr { path, attr, .. } => set_attributes(path, attr),
             SetupOp::Mask { path, .. } => item(Mounts, "mask").with("destination", below_root(path)),
             SetupOp::ReadonlyPath { path, .. } => item(Mounts, "read-only").with("destination", below_root(path)),
             SetupOp::ReadonlyRoot => item(Mounts, "read-only-root"),
@@ -88,12 +84,8 @@ impl SetupOp {
                 item(Mounts, "root-propagation").with("propagation", propagation(change.ms_flags()))
             }
             SetupOp::Procfs => item(Process, "private-proc"),
-            SetupOp::Sysctl(path, value) => {
-                item(Namespaces, "sysctl").with("path", format!("/proc/{}", text(path))).with("value", text(value))
-            }
-            SetupOp::Label(label) => {
-                item(Security, "label").with("file", text(&label.file)).with("value", text(&label.value))
-            }
+            SetupOp::Sysctl(path, value) => sysctl(path, value),
+            SetupOp::Label(label) => set_label(label),
             SetupOp::Hook(hook) => run_hook(hook),
             SetupOp::Enter(how) => item(Mounts, "enter-root").with("by", entering(*how)),
             SetupOp::Console { size, uid, node, master } => terminal(*size, *node, *master).with("uid", *uid),
@@ -111,6 +103,31 @@ impl SetupOp {
             SetupOp::Personality(persona) => item(Process, "personality").with("persona", *persona),
         }
     }
+}
+
+/// What gets a name in the directory that was opened last.
+fn named(kind: &'static str, directory: &str, name: &CStr) -> ItemFields {
+    item(Devices, kind).with("directory", directory).with("name", text(name))
+}
+
+fn symlink(named: ItemFields, target: &CStr, rule: LinkRule) -> ItemFields {
+    named.with("target", text(target)).with("rule", rule_name(rule))
+}
+
+fn set_attributes(path: &CStr, attr: &MountAttr) -> ItemFields {
+    item(Mounts, "set-attributes").with("destination", below_root(path)).with("options", attributes(attr))
+}
+
+fn sysctl(path: &CStr, value: &CStr) -> ItemFields {
+    item(Namespaces, "sysctl").with("path", format!("/proc/{}", text(path))).with("value", text(value))
+}
+
+fn set_label(label: &Label) -> ItemFields {
+    item(Security, "label").with("file", text(&label.file)).with("value", text(&label.value))
+}
+
+fn join(kind: NamespaceKind, refusal: Refusal) -> ItemFields {
+    item(Namespaces, "join").with("namespace", kind.name()).with("orLater", refusal == Refusal::TryAgain)
 }
 
 impl LastOp {
