@@ -16,12 +16,16 @@ struct Joined(std::process::Child);
 
 impl Joined {
     fn new() -> Self {
+        Self::with("private")
+    }
+
+    fn with(propagation: &str) -> Self {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sleep", "1000"]).stdin(Stdio::null());
+        command.args(["--mount", "--propagation", propagation, "sleep", "1000"]).stdin(Stdio::null());
         let child = command.stdout(Stdio::null()).spawn().unwrap();
-        let here = host::ns("mnt");
-        let pid = child.id().to_string();
-        host::wait_until(|| host::ns_of(&pid, "mnt") != here);
+        // It has its namespace, and the propagation is set, when the next program runs.
+        let comm = format!("/proc/{}/comm", child.id());
+        host::wait_until(|| fs::read_to_string(&comm).unwrap() == "sleep\n");
         Joined(child)
     }
 
@@ -139,33 +143,46 @@ fn start_container_hooks_run_in_the_containers_root() {
     });
 }
 
+/// What is mounted at the root file system and below it, by the namespace's own numbers: one `shared` or not for each.
+fn mounted(pid: &str, root: &Path) -> Vec<(String, bool)> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    let mounts = table.lines().map(|line| (line.split(' ').nth(4).unwrap(), line.contains(" shared:")));
+    let below = mounts.filter(|(point, _)| Path::new(point).starts_with(root));
+    below.map(|(point, shared)| (point.to_owned(), shared)).collect()
+}
+
 /// The mount that holds the root file system is the host's: its propagation stays what it was, during the container's
-/// life and afterwards.
+/// life and afterwards; and the mount itself stays, also where the one that it is on is its peer (as everywhere below `/` where systemd
+/// is). Whoever has mounts that follow the host's keeps none of the container's.
 #[test]
 fn the_hosts_mount_stays_shared() {
     if skip_on(&["runc", "crun"], "make it private or slave") {
         return;
     }
     for mounts in [json!([]), json!([{ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }])] {
-        let mut bundle = Bundle::idle()
-            .unset("/linux/maskedPaths")
-            .unset("/linux/readonlyPaths")
-            .set("/mounts", mounts.clone())
-            .without_ns("mount");
-        let root = bundle.rootfs();
-        bundle.mount_on_host(&root, &root, "", MsFlags::MS_BIND, "");
-        bundle.mount_on_host(Path::new("none"), &root, "", MsFlags::MS_SHARED, "");
-        let shared = || {
-            let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-            let point = format!(" {} ", root.display());
-            let own = table.lines().find(|line| line.contains(&point)).unwrap();
-            own.contains(" shared:")
-        };
-        assert!(shared());
-        let container = bundle.container();
-        container.up();
-        assert!(shared(), "{mounts}: the host's mount is private while the container runs");
-        container.delete_force().ok();
-        assert!(shared(), "{mounts}: the host's mount is private for good");
+        for below in [None, Some("mnt")] {
+            let mut bundle = Bundle::idle()
+                .unset("/linux/maskedPaths")
+                .unset("/linux/readonlyPaths")
+                .set("/mounts", mounts.clone())
+                .without_ns("mount");
+            let (dir, root) = (bundle.dir.clone(), bundle.rootfs());
+            bundle.mount_on_host(&dir, &dir, "", MsFlags::MS_BIND, "");
+            bundle.mount_on_host(Path::new("none"), &dir, "", MsFlags::MS_SHARED, "");
+            bundle.mount_on_host(&root, &root, "", MsFlags::MS_BIND, "");
+            if let Some(below) = below {
+                bundle.mount_on_host(Path::new("none"), &root.join(below), "tmpfs", MsFlags::empty(), "");
+            }
+            let follower = Joined::with("slave");
+            let of_all = || ["self", &follower.0.id().to_string()].map(|pid| mounted(pid, &root));
+            let before = of_all();
+            assert!(before[0].iter().all(|(_, shared)| *shared) && !before[1].is_empty(), "{before:?}");
+            let container = bundle.container();
+            container.up();
+            let now = of_all();
+            assert!(before[0].iter().all(|mount| now[0].contains(mount)), "{mounts}: while it runs: {now:?}");
+            container.delete_force().ok();
+            assert_eq!(of_all(), before, "{mounts} {below:?}: for good");
+        }
     }
 }

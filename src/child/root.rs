@@ -16,6 +16,7 @@ use crate::sys::mount_attr::{self, MountAttr};
 use crate::sys::path::{Missing, resolve, resolve_last, resolve_or_make};
 use crate::sys::{descriptor, fs, mount, process};
 
+const PRIVATE: MountAttr = MountAttr { set: 0, clear: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
 const READONLY: MountAttr = MountAttr { set: mount_attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
 
 impl Child<'_> {
@@ -266,25 +267,34 @@ pub(crate) fn attach_root(
         libc::S_IFLNK => return Err(Errno::ELOOP),
         _ => return Err(Errno::ENOTDIR),
     }
+    let place = match parent {
+        ParentMount::Others => private_place(place.as_fd(), tree.as_fd())?,
+        ParentMount::Own | ParentMount::Slave | ParentMount::Unshared => place,
+    };
     mount::attach(tree.as_fd(), place.as_fd())?;
-    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    match parent {
-        ParentMount::Own | ParentMount::Slave => {}
-        ParentMount::Unshared => mount::set_attr(tree.as_fd(), 0, &private)?,
-        // The clone may be a peer of the host's mount, and attached to a shared one it becomes shared: what is mounted in
-        // it must not spread. Its own copies, next to the peers of the mount it is on, go when it goes.
-        ParentMount::Others => mount::set_attr(tree.as_fd(), RECURSIVE, &private)?,
+    if parent == ParentMount::Unshared {
+        mount::set_attr(tree.as_fd(), 0, &PRIVATE)?;
     }
     Ok((tree, stat))
 }
 
+/// An empty mount of its own at `place`, to attach the tree to. What is attached to a shared mount becomes shared, and gets a copy beside
+/// each of that mount's peers, which goes with it only while nothing is mounted in it: so it is this that gets copies, and the tree none.
+/// A clone of the host's mount would be no better than a tree that is still its peer: the end of one is taken for that of the other.
+fn private_place(place: BorrowedFd<'_>, tree: BorrowedFd<'_>) -> crate::sys::Result<OwnedFd> {
+    mount::set_attr(tree, RECURSIVE, &PRIVATE)?;
+    let base = mount::fs_new(c"tmpfs", &[], mount_attr::RDONLY)?;
+    mount::attach(base.as_fd(), place)?;
+    mount::set_attr(base.as_fd(), 0, &PRIVATE)?;
+    Ok(base)
+}
+
 /// Makes the mount that holds `place` private: it may be mounted anywhere above.
 fn make_private(place: BorrowedFd<'_>) -> crate::sys::Result<()> {
-    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
     let mut at = descriptor::dup(place, 3)?;
     // A path has at most PATH_MAX / 2 components.
     for _ in 0..libc::PATH_MAX / 2 {
-        match mount::set_attr(at.as_fd(), 0, &private) {
+        match mount::set_attr(at.as_fd(), 0, &PRIVATE) {
             // Not the root of a mount: try the directory above.
             Err(Errno::EINVAL) => at = fs::open(at.as_fd(), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?,
             result => return result,

@@ -1,5 +1,5 @@
 //! Mounts of a container without a mount namespace. They are in the namespace of the caller, all below one
-//! mount on the root file system, and go with it. runc and crun leave them there.
+//! mount on the root file system (that, and what it is attached to), and go with it. runc and crun leave them there.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -32,7 +32,8 @@ pub(in crate::container) fn find(spec: &Spec, rootfs: &Path) -> Result<Option<Ho
 pub(in crate::container) fn remove(mounts: Option<&HostMounts>) -> Result<()> {
     let Some(HostMounts { path, before }) = mounts else { return Ok(()) };
     let name = c_path(path)?;
-    for _ in *before..stacked(path)? {
+    // Looked at again each time: one call takes a mount's copies away, too, where mounts are shared, and what is below is the host's.
+    while stacked(path)? > *before {
         match mount::umount(&name, libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) {
             // Somebody else was faster, or the bundle is gone.
             Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
