@@ -196,7 +196,7 @@ vm-image: ## the guest's image: about two minutes, once
 vm-core: release test-programs ## in a guest with cgroup2 and systemd, what only it can run (skipped, loudly, without qemu; CI=true: a failure)
 	$(VM)
 
-test-vm: release test-programs ## everything in guests with cgroup2 and systemd, as root and as an ordinary user (long)
+test-vm: release insight test-programs ## everything in guests with cgroup2 and systemd, as root and as an ordinary user (long)
 	$(VM) all
 
 test-arm64: ## the integration tests in an emulated arm64 guest (long; skipped, loudly, without qemu-system-aarch64)

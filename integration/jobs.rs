@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::common::process::Output;
-use crate::common::{Bundle, Container};
+use crate::common::{Bundle, Container, host};
 
 const ONLY: &str = "no other runtime tells the result of a job";
 
@@ -61,10 +61,8 @@ fn hook_that_waits(bundle: Bundle, kind: &str) -> (Bundle, PathBuf) {
 /// Every field of the schema is there, each of a type that the schema allows, and no other.
 #[track_caller]
 pub fn conforms(result: &Value) {
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/job-result.schema.json");
-    let schema =
-        std::env::var("BRISK_FIXTURES").map_or_else(|_| schema.into(), |dir| format!("{dir}/job-result.schema.json"));
-    let schema: Value = serde_json::from_slice(&fs::read(&schema).unwrap()).unwrap();
+    let schema = fs::read(host::paper("docs/job-result.schema.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
     all_is_required(&schema, "result");
     json_schema::check(result, &schema, "result").unwrap();
 }

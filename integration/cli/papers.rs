@@ -106,7 +106,7 @@ fn what_the_readme_begins_with_works() {
     if !host::is_root() || lacks(&["memory", "pids"]) {
         return skip_here("root, and controllers that the examples name");
     }
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme = std::fs::read_to_string(host::paper("README.md")).unwrap();
     let (_, begin) = readme.split_once("\n## Begin\n").unwrap();
     let (begin, _) = begin.split_once("\n## ").unwrap();
     let lines: Vec<&str> = begin.lines().filter_map(|line| line.strip_prefix("# ")).collect();

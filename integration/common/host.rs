@@ -30,6 +30,14 @@ pub fn probe() -> PathBuf {
     path
 }
 
+/// What is written for people: in the checkout, or with the fixtures, where only those were brought.
+pub fn paper(path: &str) -> PathBuf {
+    match std::env::var_os("BRISK_FIXTURES") {
+        Some(dir) => Path::new(&dir).join(Path::new(path).file_name().unwrap()),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join(path),
+    }
+}
+
 /// Whether the kernel is of this version or a later one.
 pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();

@@ -101,8 +101,15 @@ fn pause(first: &Container, id: &str) {
     first.call(&["pause", id]).ok();
 }
 
+/// What it gives a file to be compared has an end, by which a busy machine may not be done: that is asked again.
 fn look(container: &Container) -> Value {
-    call(container, &["memory", "--json"]).ok().json()
+    let end = std::time::Instant::now() + time_limit();
+    loop {
+        let value = call(container, &["memory", "--json"]).ok().json();
+        if !value["problems"].to_string().contains("not compared") || std::time::Instant::now() > end {
+            return value;
+        }
+    }
 }
 
 fn of<'a>(value: &'a Value, id: &str) -> &'a Value {
