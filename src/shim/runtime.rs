@@ -3,8 +3,8 @@
 //! Each is a process of its own, killed with the shim: a container that is created after its shim has died would belong to nobody.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,6 +19,8 @@ use super::reaper::{self, Ended};
 const ROOT: &str = "/run/containerd/runc";
 /// How much of what a runtime says is kept.
 const SAID: usize = 16 << 10;
+/// How much of its log is read.
+const LOGGED: usize = 64 << 10;
 /// A process or container that has gone says so in one of these ways (runc, crun and the kernel).
 const GONE: [&str; 3] = ["os: process already finished", "container not running", "no such process"];
 
@@ -55,9 +57,15 @@ pub struct Failure {
     how: String,
     /// What it said on its standard streams.
     said: String,
+    /// The last error of its log.
+    logged: Result<Option<String>, String>,
 }
 
 impl Failure {
+    fn not_begun(how: String) -> Failure {
+        Failure { how, said: String::new(), logged: Ok(None) }
+    }
+
     pub fn says(&self, text: &str) -> bool {
         self.said.contains(text)
     }
@@ -70,6 +78,23 @@ impl Failure {
     fn text(&self) -> String {
         if self.said.is_empty() { self.how.clone() } else { format!("{}: {}", self.how, self.said) }
     }
+}
+
+/// The last error of a log of JSON lines.
+fn last_error(log: &[u8]) -> serde_json::Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let mut last = None;
+    for line in serde_json::Deserializer::from_slice(log).into_iter::<Line>() {
+        let line = line?;
+        if line.level == "error" {
+            last = Some(line.msg.trim().to_owned());
+        }
+    }
+    Ok(last.filter(|message| !message.is_empty()))
 }
 
 /// The runtime to use where none is named: `containerd-shim-NAME-v2` is NAME's.
@@ -91,9 +116,10 @@ impl Runtime {
         }
     }
 
-    fn command(&self, words: &[&OsStr]) -> Command {
+    fn command(&self, words: &[&OsStr], log: BorrowedFd<'_>) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(&self.root).arg("--log").arg(&self.log).args(["--log-format", "json"]);
+        let log = format!("/proc/{}/fd/{}", os::getpid(), log.as_raw_fd());
+        command.arg("--root").arg(&self.root).args(["--log", &log, "--log-format", "json"]);
         if self.systemd_cgroup {
             command.arg("--systemd-cgroup");
         }
@@ -110,8 +136,10 @@ impl Runtime {
 
     /// Runs it to its end. Its standard streams are those given, or, when there are none, kept and returned.
     pub async fn run(&self, words: &[&OsStr], streams: CommandStreams) -> Result<String, Failure> {
-        let failed = |how: io::Error| Failure { how: format!("{}: {how}", self.program), said: String::new() };
-        let mut command = self.command(words);
+        let failed = |how: io::Error| Failure::not_begun(format!("{}: {how}", self.program));
+        // Of its own: others may be at work, and their errors are not its.
+        let log = os::memfd(c"runtime-log").map_err(|errno| failed(errno.into()))?;
+        let mut command = self.command(words, log.as_fd());
         let keep = streams.stdout.is_none() && streams.stderr.is_none();
         let said = os::memfd(c"runtime").map_err(|errno| failed(errno.into()))?;
         let stream = |stream: Option<OwnedFd>| -> io::Result<Stdio> {
@@ -124,17 +152,22 @@ impl Runtime {
         command.stdin(streams.stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stream(streams.stdout).map_err(failed)?);
         command.stderr(stream(streams.stderr).map_err(failed)?);
-        let child =
-            os::spawn(&mut command).map_err(|error| Failure { how: self.not_run(&error), said: String::new() })?;
+        let child = os::spawn(&mut command).map_err(|error| Failure::not_begun(self.not_run(&error)))?;
         // Closes our copies of the streams: the pipe of a container that is gone must end.
         drop(command);
         let Ended { status, .. } = reaper::know(child.id().cast_signed()).wait().await;
         let said = String::from_utf8_lossy(&os::contents(said.as_fd(), SAID)).into_owned();
+        let logged = os::contents(log.as_fd(), LOGGED);
+        self.keep(&logged);
         if status == 0 {
             return Ok(said);
         }
         let how = if status > 128 { format!("signal: {}", status - 128) } else { format!("exit status {status}") };
-        Err(Failure { how, said: said.trim().to_owned() })
+        Err(Failure {
+            how,
+            said: said.trim().to_owned(),
+            logged: last_error(&logged).map_err(|error| error.to_string()),
+        })
     }
 
     /// Why the program did not even begin, in the words of containerd's shim (Go's os/exec).
@@ -152,34 +185,25 @@ impl Runtime {
         self.run(&words, CommandStreams::default()).await
     }
 
-    /// The error for the client: the runtime's last one in its log, or what there is instead.
-    pub fn fault(&self, what: &str, failure: &Failure) -> Fault {
-        match self.last_error() {
-            Ok(Some(message)) => Fault::unknown(format!("{what}: {message}")),
-            Ok(None) => Fault::unknown(format!("{what}: {}", failure.text())),
-            Err(error) => {
-                let text = failure.text();
-                Fault::unknown(format!("{what}: unable to retrieve OCI runtime error ({error}): {text}"))
-            }
+    /// Where people look for it, and containerd's own shim has it.
+    fn keep(&self, logged: &[u8]) {
+        if logged.is_empty() {
+            return;
+        }
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&self.log);
+        if let Err(error) = file.and_then(|mut file| file.write_all(logged)) {
+            os::log("warning", &format!("{}: {error}", self.log.display()));
         }
     }
 
-    fn last_error(&self) -> io::Result<Option<String>> {
-        #[derive(Deserialize)]
-        struct Line {
-            level: String,
-            msg: String,
-        }
-        let log = os::read_file(&self.log, 1 << 20)?;
-        let lines = serde_json::Deserializer::from_slice(&log).into_iter::<Line>();
-        let mut last = None;
-        for line in lines {
-            let line = line?;
-            if line.level == "error" {
-                last = Some(line.msg.trim().to_owned());
-            }
-        }
-        Ok(last.filter(|message| !message.is_empty()))
+    /// The error for the client: the last one of its log, or what there is instead.
+    pub fn fault(&self, what: &str, failure: &Failure) -> Fault {
+        let text = failure.text();
+        Fault::unknown(match &failure.logged {
+            Ok(Some(message)) => format!("{what}: {message}"),
+            Ok(None) => format!("{what}: {text}"),
+            Err(error) => format!("{what}: unable to retrieve OCI runtime error ({error}): {text}"),
+        })
     }
 
     /// Sends a signal to the container.
@@ -213,7 +237,9 @@ impl Runtime {
     /// Kills and deletes it, waiting in the shim's `delete` command, which has no loop.
     pub fn delete_by_force(&self, id: &str) -> io::Result<()> {
         let words = ["delete", "--force", id].map(OsStr::new);
-        let output = os::output(&mut self.command(&words))?;
+        let log = os::memfd(c"runtime-log")?;
+        let output = os::output(&mut self.command(&words, log.as_fd()))?;
+        self.keep(&os::contents(log.as_fd(), LOGGED));
         if output.status.success() {
             return Ok(());
         }

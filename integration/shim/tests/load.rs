@@ -119,3 +119,38 @@ fn many_containers_in_one_shim_at_once() {
     assert_eq!(shim.usage().1, 1);
     shim.shutdown();
 }
+
+/// Each answer is of its own call, whoever else fails at the time.
+#[test]
+fn errors_are_not_confused() {
+    let dir = directory();
+    let bundle = bundle(&dir, "errors", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("errors", "").unwrap();
+    for round in 0..5 {
+        let names: Vec<String> = (0..8).map(|number| format!("no-{round}-{number}")).collect();
+        for name in &names {
+            shim.exec("errors", name, &[name], |_| ()).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for name in &names {
+                let shim = &shim;
+                scope.spawn(move || {
+                    let said = shim.start_process("errors", name).unwrap_err().to_string();
+                    assert!(said.contains(name.as_str()), "{name}: {said}");
+                });
+            }
+        });
+        for name in &names {
+            shim.delete("errors", name).unwrap();
+        }
+    }
+    // And the file is where people look for it.
+    let log = std::fs::read_to_string(bundle.path.join("log.json")).unwrap();
+    assert!(log.contains("no-0-0") && log.contains("no-4-7"), "{log}");
+    shim.kill("errors", "", libc::SIGKILL).unwrap();
+    shim.wait("errors", "").unwrap();
+    shim.delete("errors", "").unwrap();
+    shim.shutdown();
+}
