@@ -191,7 +191,7 @@ impl<'a> Child<'a> {
     /// One of the last operations, which has its calls in the block under its index.
     fn last(&mut self, index: usize, op: &LastOp) -> Done {
         match op {
-            // Returns only where an LSM forbids executable anonymous memory.
+            // Returns only where there is no walker, or an LSM forbids executable anonymous memory.
             LastOp::LeaveRuntime => Err(Trouble::from(self.inherited.block.walk())),
             LastOp::ByRuntime(RuntimeOp::AwaitStart) => self.await_start(),
             LastOp::ByRuntime(RuntimeOp::Undumpable) => Ok(process::set_undumpable()?),

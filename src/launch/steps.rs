@@ -35,9 +35,9 @@ pub(super) struct Parent<'a> {
     trees: Vec<OwnedFd>,
     idmaps: Vec<OwnedFd>,
     pub(super) child: Option<ProcessHandle>,
-    /// Whether that is what its launcher has made, where the plan has one.
+    /// Whether `child` is the container's process, where the plan has a launcher that makes it; until then it is the launcher.
     pub(super) launched: bool,
-    /// Its launcher then, until it is reaped.
+    /// The launcher that has made `child`, until it is reaped.
     pub(super) launcher: Option<ProcessHandle>,
     rdt: Option<Rdt>,
     pub(super) overlay: Option<OwnedFd>,
@@ -317,7 +317,7 @@ impl<'a> Parent<'a> {
         let process = self.child.take().ok_or_else(|| sync_error("there is no child yet"))?;
         let running = Running { process, cgroup: self.launch.cgroup.take(), rdt: self.rdt.take(), overlay: None };
         let moment = moment(&running);
-        // The others say nothing of it.
+        // At the other moments nobody is asked whether the program may go on.
         let asks = matches!(moment, Moment::Held(_) | Moment::Due(_));
         let result = (self.launch.tell)(moment);
         self.child = Some(running.process);

@@ -16,7 +16,7 @@ use crate::wire::SyncPoint;
 #[derive(Default)]
 pub(super) struct Draft {
     pub before_clone: Vec<Step>,
-    /// Of each namespace that the parent opens.
+    /// The kind of each namespace that the parent opens, in the order of their descriptors.
     opened: Vec<NamespaceKind>,
     trees: usize,
     idmaps: usize,
@@ -102,7 +102,7 @@ impl Draft {
         kept
     }
 
-    /// Now: nothing more is made in these mounts.
+    /// Has the attributes of these mounts set here: nothing more is made in them.
     pub(super) fn set_now(&mut self) {
         self.setup.append(&mut self.final_attrs);
     }

@@ -44,6 +44,7 @@ impl<'a> Attended<'a> {
     pub fn program<'p>(&'p self, cgroup: ProgramCgroup<&'p Cgroup>) -> WatchedProgram<'p> {
         WatchedProgram { process: &self.process, cgroup }
     }
+
     /// How it ended, now that it has.
     pub fn reap(&self) -> Result<(Exit, ChildUsage)> {
         let what = || "wait for the container";
@@ -70,12 +71,12 @@ impl Attended<'_> {
     fn reap_child(&self) -> Result<(Exit, ChildUsage)> {
         let pid = self.process.pid;
         let what = || format!("wait for process {pid}, which has ended");
-        let end = Instant::now() + TRACER;
+        let mut end = None;
         loop {
             if let Some(ended) = process::reap(pid).at(Stage::Signal, what)? {
                 return Ok(ended);
             }
-            if Instant::now() >= end {
+            if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + TRACER) {
                 break;
             }
             poll::pause(LOOK_AGAIN).at(Stage::Signal, what)?;

@@ -70,8 +70,8 @@ impl Container {
         announce(&self.record, what)
     }
 
-    /// Keeps with it how it ended, for `state` and whoever waits later. One that is being changed for longer than `patience`, or
-    /// was deleted meanwhile, needs none.
+    /// Keeps with it how it ended, for `state` and whoever waits later. One that cannot be locked,
+    /// because it is being changed for longer than `patience` or was deleted meanwhile, needs none.
     pub(in crate::container) fn keep(&self, outcome: &Outcome, patience: Wait) -> Result<()> {
         let Ok(Some(_lock)) = self.dir.lock(patience) else { return Ok(()) };
         let Some(mut record) = self.dir.find_record()? else { return Ok(()) };

@@ -50,8 +50,8 @@ impl Collector {
         self.put_or(file, value, WhenMissing::Fail);
     }
 
-    /// A file the kernel may lack. Where the other version has the controller, the table says what becomes of the value. (A file
-    /// with a twin there is not put, and if it is, the kernel knows none of that name.)
+    /// A file the kernel may lack. Where the other version has the controller, the table says what becomes of the value. Of two files that
+    /// are twins the caller puts the one of this version; the other is written as it is, and the kernel knows none of that name.
     pub fn put_or(&mut self, file: &LimitFile, value: impl ToString, missing: WhenMissing) {
         match file.elsewhere(self.version) {
             Elsewhere::Ignored(warning) => self.warn(warning),

@@ -32,7 +32,7 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Collect
             "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",
         ));
     }
-    // That of memory and swap cannot be below that of memory, which there is none of.
+    // The kernel wants the limit of memory and swap together to be at least that of memory, which is unlimited here.
     if version == Version::V1 && phase == Phase::Create && limit.is_none_or(|l| l < 0) && swap.is_some_and(|s| s > 0) {
         return Err(refuse("memory.swap", "unable to set swap limit without memory limit"));
     }
