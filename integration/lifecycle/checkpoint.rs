@@ -425,6 +425,16 @@ fn flags_of_restore_that_criu_is_not_told() {
     container.assert_nothing_left();
 }
 
+/// Puts this script in the place of CRIU, in a bundle with images of nothing; the PATH that finds it.
+fn in_place_of_criu(bundle: &Bundle, script: &str) -> String {
+    let (images, programs) = (bundle.host_dir("images"), bundle.host_dir("programs"));
+    std::fs::write(images.join("descriptors.json"), "[]").unwrap();
+    let criu = programs.join("criu");
+    std::fs::write(&criu, format!("#!/bin/sh\ncd \"${{0%/*}}\" || exit\n{script}\n")).unwrap();
+    std::fs::set_permissions(&criu, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", programs.display(), std::env::var("PATH").unwrap())
+}
+
 /// In place of CRIU: a program that leaves an orphan behind, which says whose child it has become.
 #[test]
 fn a_restore_adopts_orphans_unless_told_not_to() {
@@ -434,19 +444,13 @@ fn a_restore_adopts_orphans_unless_told_not_to() {
         return;
     }
     let bundle = Bundle::idle();
-    let (images, programs) = (bundle.host_dir("images"), bundle.host_dir("programs"));
-    std::fs::write(images.join("descriptors.json"), "[]").unwrap();
+    let path = in_place_of_criu(&bundle, "sh -c 'sh ./look $$ $1 &' sh $PPID\nwhile [ ! -s ../parent ]; do :; done");
     let look =
         "while read -r _ _ _ parent _ </proc/$$/stat && [ $parent = $1 ]; do :; done; echo $parent $2 >../parent";
-    std::fs::write(programs.join("look"), look).unwrap();
-    let criu = programs.join("criu");
-    let text =
-        "#!/bin/sh\ncd \"${0%/*}\" || exit\nsh -c 'sh ./look $$ $1 &' sh $PPID\nwhile [ ! -s ../parent ]; do :; done\n";
-    std::fs::write(&criu, text).unwrap();
-    std::fs::set_permissions(&criu, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(bundle.dir.join("programs/look"), look).unwrap();
     let container = bundle.container();
     container.bundle.write();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let images = images(&container);
     for (flags, adopts) in [(&[][..], true), (&["--no-subreaper"], false)] {
         let mut command = container.command(&restore(&container, images.to_str().unwrap(), flags));
         command.env("PATH", &path);
@@ -458,6 +462,61 @@ fn a_restore_adopts_orphans_unless_told_not_to() {
         std::fs::remove_file(file).unwrap();
     }
     container.assert_nothing_left();
+}
+
+/// A CRIU that does not know of no_new_privs gives what it restores its own.
+#[test]
+fn what_restores_has_no_new_privs_as_the_container() {
+    if brisk_only("runc's CRIU restores it or not, by its version")
+        || skip_unless(Need::from(host::is_root()), "root: its cgroups are made by then")
+    {
+        return;
+    }
+    for no_new_privs in [true, false] {
+        let bundle = Bundle::idle().set("/process/noNewPrivileges", json!(no_new_privs));
+        let path = in_place_of_criu(&bundle, "grep NoNewPrivs /proc/self/status >../said");
+        let container = bundle.container();
+        container.bundle.write();
+        let images = images(&container);
+        let mut command = container.command(&restore(&container, images.to_str().unwrap(), &[]));
+        command.env("PATH", &path);
+        process::run(command).fails();
+        let said = std::fs::read_to_string(container.bundle.dir.join("said")).unwrap();
+        assert_eq!(said, format!("NoNewPrivs:\t{}\n", u8::from(no_new_privs)));
+        container.assert_nothing_left();
+    }
+}
+
+/// The lines of /proc/PID/status that bound what a process may do.
+fn bounds(container: &Container) -> Vec<String> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+    let bounding = |line: &&str| {
+        ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp"].iter().any(|field| line.starts_with(field))
+    };
+    status.lines().filter(bounding).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_container_comes_back_with_no_more_rights() {
+    if skip_on(&["runc", "crun"], "CRIU before 3.19 loses no_new_privs") || skip_without_criu() {
+        return;
+    }
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["acct"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }],
+    });
+    let container = Bundle::sh("while :; do sleep 0.1; done")
+        .set("/process/noNewPrivileges", json!(true))
+        .set("/process/user", json!({ "uid": 5, "gid": 6, "additionalGids": [7] }))
+        .set("/linux/seccomp", filter)
+        .container();
+    container.up();
+    let before = bounds(&container);
+    assert!(before.contains(&"NoNewPrivs:\t1".to_owned()) && before.contains(&"Seccomp:\t2".to_owned()), "{before:?}");
+    checkpoint(&container, &[]);
+    let images = images(&container);
+    container.call(&restore(&container, images.to_str().unwrap(), &["--detach"])).ok();
+    assert_eq!(bounds(&container), before);
 }
 
 #[test]

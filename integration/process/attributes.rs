@@ -225,6 +225,22 @@ fn all_sixteen_resource_limits_are_known() {
     bundle.container().run().ok();
 }
 
+/// What is too little memory for any program is the program's to die of, not the runtime's to fail for.
+#[test]
+fn a_limit_that_no_program_fits_in_ends_the_program() {
+    if skip_on(&["runc", "crun"], "they run under the limits themselves") {
+        return;
+    }
+    for name in ["RLIMIT_DATA", "RLIMIT_AS", "RLIMIT_STACK"] {
+        for bytes in [0, 2048] {
+            let limit = json!({ "type": name, "soft": bytes, "hard": bytes });
+            let container = Bundle::idle().push("/process/rlimits", limit).container();
+            container.run().exits(128 + nix::libc::SIGSEGV);
+            container.assert_nothing_left();
+        }
+    }
+}
+
 /// Soft and hard limit of the test process.
 fn host_limit(name: &str) -> (u64, u64) {
     let row = match name {

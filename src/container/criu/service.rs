@@ -9,6 +9,7 @@ use super::opts::Opts;
 use super::protobuf::{self, FieldValue, Received};
 use crate::error::{Context, Error, Result, Stage, io_text};
 use crate::host::programs::find_program;
+use crate::spec::process::Process;
 use crate::sys::fs::RegularFile;
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::{descriptor, fs, interrupt, pidfd, process, socket};
@@ -67,8 +68,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const QUOTED: usize = 1024;
 
 impl Service {
-    /// Starts it with this standard input, where it looks for the terminal of `--shell-job`.
-    pub fn start(input: Stdio) -> Result<Service> {
+    /// Starts it to bring a process back. The standard input is ours: there it looks for the terminal of `--shell-job`.
+    pub fn restoring(process: Option<&Process>) -> Result<Service> {
+        Service::spawn(Stdio::inherit(), |command| {
+            // CRIU before 3.19 does not save no_new_privs. What it restores has what it has itself.
+            if process.is_some_and(|process| process.no_new_privileges) {
+                process::never_gains(command);
+            }
+        })
+    }
+
+    /// Starts it.
+    pub fn start() -> Result<Service> {
+        Service::spawn(Stdio::null(), |_| {})
+    }
+
+    fn spawn(input: Stdio, prepare: impl FnOnce(&mut Command)) -> Result<Service> {
         let (ours, theirs) = socket::pair().at(Stage::Criu, || "make a socket pair")?;
         let errors = fs::memfd(c"brisk-criu-stderr").at(Stage::Criu, || "make a memory file")?;
         let copy = errors.try_clone().at(Stage::Criu, || "copy a descriptor")?;
@@ -76,6 +91,7 @@ impl Service {
         let missing = || Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU");
         let mut command = Command::new(find_program("criu").ok_or_else(missing)?);
         command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
+        prepare(&mut command);
         let child = process::spawn(&mut command).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => missing(),
             _ => Error::new(Stage::Criu, format!("start criu: {}", io_text(&error))),
@@ -90,7 +106,7 @@ impl Service {
 
     /// Refuses when the kernel cannot do what will be needed.
     pub fn require(feature: CriuFeature) -> Result<()> {
-        let mut service = Service::start(Stdio::null())?;
+        let mut service = Service::start()?;
         let wanted = FieldValue::Message(vec![(feature as u32, true.into())]);
         let request = [(1, FieldValue::from(RequestKind::FeatureCheck as i32)), (5, wanted)];
         let answer = service.talk(RequestKind::FeatureCheck, &request, &mut |_| Ok(()))?;

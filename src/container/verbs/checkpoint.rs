@@ -7,7 +7,6 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use super::delete::delete;
 use crate::container::criu::external::{self, Identity, Mounted, Source};
@@ -120,7 +119,7 @@ fn dump(args: &Checkpoint, container: &Container, images: &Directories) -> Resul
     let opts =
         opts::dump(args, &facts, &opts::Dumped { pid: init.pid, freezer: freezer.map(|dir| dir.path.as_path()) })?;
     descriptor::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
-    let mut service = Service::start(Stdio::null())?;
+    let mut service = Service::start()?;
     let kind = if args.pre_dump { RequestKind::PreDump } else { RequestKind::Dump };
     service.call(kind, &opts, &mut |notice: Notice| match (notice.script.as_str(), args.status_fd) {
         ("status-ready", Some(fd)) => tell_ready(fd),

@@ -7,7 +7,6 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use super::checkpoint::{DESCRIPTORS, Directories, STREAMS};
@@ -186,8 +185,9 @@ impl Restoring<'_> {
             inherited.push((key.clone(), fd.as_raw_fd()));
         }
         let (from, to) = (c_string(Path::new(&container.record.rootfs))?, c_string(root)?);
-        let (mut service, images) =
-            with_bound(from, to, || Ok((Service::start(Stdio::inherit())?, Directories::open(&self.args.criu)?)))?;
+        let (mut service, images) = with_bound(from, to, || {
+            Ok((Service::restoring(self.bundle.spec.process.as_ref())?, Directories::open(&self.args.criu)?))
+        })?;
         // What CRIU restores are its children: they are in its cgroups from the start.
         self.enter_cgroups(service.pid())?;
         let dirs: Vec<PathBuf> =

@@ -552,10 +552,11 @@ pub fn leave(table: &mut Table, op: u32, exe: BorrowedFd<'_>, title: &[u8]) {
     let (low, high) = table.bounds();
     let title_at = table.bytes(title);
     let title_end = title_at + title.len() as u64;
-    let (code_end, data) = (low + PAGE as u64, low + PAGE as u64);
-    // struct prctl_mm_map: code, data, brk, stack, arguments, environment, auxv, and {auxv_size, exe_fd}.
+    let code_end = low + PAGE as u64;
+    // struct prctl_mm_map: code, data, brk, stack, arguments, environment, auxv, and {auxv_size, exe_fd}. Data and brk are empty,
+    // for the kernel refuses more of them than RLIMIT_DATA allows, which may be 0.
     let exe = (exe.as_raw_fd() as u64) << 32;
-    let map = [low, code_end, data, high, high, high, high, title_at, title_end, title_end, title_end, 0, exe];
+    let map = [low, code_end, high, high, high, high, high, title_at, title_end, title_end, title_end, 0, exe];
     let map = table.words(&map);
     table.call(op, Mode::MUST, libc::SYS_prctl, &[libc::PR_SET_MM as u64, PR_SET_MM_MAP, map, 13 * 8, 0]);
 }
