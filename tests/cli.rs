@@ -600,3 +600,25 @@ fn no_flag_is_tested_that_does_not_exist() {
         }
     }
 }
+
+/// Of a command that only brisk has, no script writes a flag with a variable that may be unset.
+#[test]
+fn a_view_takes_no_empty_value() {
+    for row in VERBS.iter().filter(|row| row.verb.is_of_brisk()) {
+        for flag in flags::of(Some(row.verb)) {
+            if matches!(flag.value, FlagValue::Switch | FlagValue::Maybe(_)) {
+                continue;
+            }
+            for given in [format!("--{}=", flag.long), format!("--{}", flag.long)] {
+                let mut line = argv(&format!("{} {given}", row.name));
+                if !given.ends_with('=') {
+                    line.push(OsString::new());
+                }
+                line.extend(argv(rest(row.verb)));
+                let error = parse(&line).unwrap_err().to_string();
+                assert!(error.contains(&format!("flag needs an argument: --{}", flag.long)), "{line:?}: {error}");
+            }
+        }
+    }
+    assert_eq!(request("create --pid-file= a"), request("create a"), "as with runc");
+}

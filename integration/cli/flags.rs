@@ -308,3 +308,43 @@ fn what_is_wrong_with_a_configuration_is_shown() {
     assert!(error.contains("process.cwd \"srv\" must be an absolute path"), "{error}");
     assert_eq!(error.lines().count(), 1, "its line is shown on a terminal: {error}");
 }
+
+/// Neither the bundle's config.json nor a container's state, by whatever path.
+#[test]
+fn what_brisk_reads_is_not_written_over() {
+    if brisk_only("runc writes it over, and crun") {
+        return;
+    }
+    let container = up();
+    let (id, bundle) = (&*container.id, &container.bundle.dir);
+    let state = container.bundle.state_root().join(id);
+    let around = bundle.join("around");
+    std::os::unix::fs::symlink(&state, &around).unwrap();
+    let kept = [bundle.join("config.json"), state.join("state.json"), state.join("config.json")];
+    let texts = || kept.each_ref().map(|file| fs::read(file).unwrap());
+    let before = texts();
+    let [config, record, copy] = kept.each_ref().map(|file| file.to_str().unwrap());
+    let fifo = around.join("exec.fifo");
+    let (fifo, linked) = (fifo.to_str().unwrap(), around.join("state.json"));
+    let (linked, dir) = (linked.to_str().unwrap(), bundle.to_str().unwrap());
+    let hint = "brisk reads files of this name";
+    for args in [
+        &["run", "--bundle", dir, "--result", config, "other"][..],
+        &["create", "--bundle", dir, "--pid-file", config, "other"],
+        &["create", "--bundle", dir, "--pid-file", fifo, "other"],
+        &["exec", "--pid-file", record, id, "true"],
+        &["exec", "--result", copy, id, "true"],
+        &["--log", config, "state", "nobody"],
+        &["--log", &format!("file:{linked}"), "state", "nobody"],
+    ] {
+        let said = container.call(args).fails();
+        assert!(said.contains(hint), "{args:?}: {said}");
+        assert!(texts() == before && !std::path::Path::new(fifo).exists(), "{args:?}");
+    }
+    // What a timeline is of is done by then.
+    for file in [config, linked, copy] {
+        let out = container.call(&["exec", "--trace", file, id, "true"]);
+        assert!(out.stderr().contains(hint) && texts() == before, "{out:?}");
+        out.ok();
+    }
+}

@@ -115,3 +115,43 @@ fn what_cannot_be_written_is_told() {
         process::run(process::in_shell("exec 3>&1; { { \"$@\"; echo $? >&3; } | true; }", &command)).ok();
     }
 }
+
+/// Nor is anything put beside it, which would be taken for a container or for a part of one.
+#[test]
+fn the_state_of_containers_is_not_written_over() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up().ok();
+    let (id, root) = (&*container.id, container.bundle.state_root());
+    let around = container.bundle.dir.join("around");
+    std::os::unix::fs::symlink(&root, &around).unwrap();
+    let names = || {
+        let names = |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        [&root, &root.join(id)].map(|dir| names(dir)) as [std::collections::BTreeSet<_>; 2]
+    };
+    let before = (names(), std::fs::read(root.join(id).join("state.json")).unwrap());
+    let trace = container.bundle.dir.join("a.trace");
+    let trace = trace.to_str().unwrap();
+    std::fs::write(trace, r#"{"traceEvents":[{"ph":"X","ts":0,"dur":5,"cat":"child","name":"x"}]}"#).unwrap();
+    for place in [&root, &around] {
+        for name in [&*format!("{id}/state.json"), &format!("{id}/exec.fifo"), &format!("{id}/picture"), "picture"] {
+            let file = place.join(name);
+            let file = file.to_str().unwrap();
+            for view in [
+                &["memory", "--svg", file][..],
+                &["trace", "--svg", file, trace],
+                &["trace", "--html", file, trace],
+                &["record", "--output", file, "other"],
+                &["record", "--report", file, "other"],
+            ] {
+                let said = super::call(&container, view).fails();
+                let refused = said.contains("brisk reads files of this name")
+                    || said.contains("the state of containers is kept in");
+                assert!(refused, "{view:?}: {said}");
+                assert!(before == (names(), std::fs::read(root.join(id).join("state.json")).unwrap()), "{view:?}");
+            }
+        }
+    }
+}

@@ -17,8 +17,11 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+
 use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded, is_unseen};
 use crate::state::rfc3339;
+use crate::sys::destination::is_read;
 
 /// How serious a message is, from the most to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -284,6 +287,10 @@ fn sink(destination: Option<&OsStr>) -> Result<Sink> {
     }
     let bytes = destination.as_bytes();
     let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
+    if is_read(path) {
+        let what = || format!("open the log {}", path.display());
+        return Err(Errno::EEXIST).at(Stage::Args, what).map_err(Error::of_destination);
+    }
     // A link is followed here: the path is the caller's own, and /dev/stderr is one.
     // O_NONBLOCK: a fifo that nobody reads is an error, and no end of waiting.
     let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK).open(path);

@@ -25,7 +25,8 @@ use crate::sys::cred::Ids;
 /// Nothing, or what the value must be instead.
 pub type PutResult = Result<(), Cow<'static, str>>;
 
-/// What takes a value. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`.
+/// What takes a value. An empty value is no value, as with runc: scripts write `--pid-file "$unset"`. (Commands that only brisk has
+/// take none: [`super::verbs::Verb::is_of_brisk`].)
 pub trait Put {
     /// Puts the value there.
     fn put(self, value: &OsStr) -> PutResult;

@@ -264,6 +264,12 @@ impl<'a, T> TokenWalk<'a, '_, T> {
                 next
             }
         };
+        if let FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _) = flag.value
+            && value.is_empty()
+            && self.verb.is_some_and(Verb::is_of_brisk)
+        {
+            return Err(self.lacks_value(flag, name));
+        }
         (row.put)(self.into, value).map_err(|wanted| invalid(&format!("--{}", flag.long), value, &wanted))
     }
 

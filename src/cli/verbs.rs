@@ -343,6 +343,12 @@ impl Verb {
         if self == Verb::Exec { 255 } else { 1 }
     }
 
+    /// Whether nobody gives it an empty value for none: of other runtimes no script and no engine knows it.
+    pub fn is_of_brisk(self) -> bool {
+        use Verb::{Check, Diff, Inspect, Memory, Plan, Record, Stats, Top, Trace};
+        matches!(self, Check | Diff | Inspect | Memory | Plan | Record | Stats | Top | Trace)
+    }
+
     /// Its row. Both are made from one list, so they have one order.
     pub fn row(self) -> &'static VerbRow {
         &VERBS[self as usize]

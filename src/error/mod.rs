@@ -148,6 +148,9 @@ impl Error {
     pub fn of_destination(self) -> Self {
         match self.root_errno() {
             Some(Errno::EPERM) => self.with_hint("of devices only terminals, null, zero and full are written to"),
+            Some(Errno::EEXIST) => {
+                self.with_hint("brisk reads files of this name, and what is read is not written over")
+            }
             Some(Errno::ELOOP) => self.with_hint("it is a link: name what it leads to"),
             _ => self,
         }

@@ -3,6 +3,7 @@
 //! Not trusted: what is in a state root that others may write ([`StateRoot`] refuses it), and the words of images in
 //! annotations.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use brisk::cli::filter::ListFilter;
@@ -25,6 +26,18 @@ pub struct Finder<'a> {
     own: &'a StateRoot,
 }
 
+/// Where containers are kept: below `--root`, in the usual root, and wherever runtimes and engines keep those of this user.
+pub fn roots(global: &Global<'_>) -> Result<Vec<StateRoot>> {
+    let caller = Caller::probe()?;
+    let mut roots = vec![global.root.clone(), StateRoot::choose(None, Path::new("/"), &caller)?];
+    for path in usual_roots(&caller) {
+        roots.push(StateRoot::choose(Some(&path), Path::new("/"), &Caller::default())?);
+    }
+    let mut known = BTreeSet::new();
+    roots.retain(|root| known.insert(root.path().to_owned()));
+    Ok(roots)
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Discovery {
@@ -37,15 +50,7 @@ pub struct Discovery {
 impl<'a> Finder<'a> {
     /// In `--root`, or wherever runtimes and engines keep containers of this user.
     pub fn new(global: &'a Global<'_>, ids: &'a [String]) -> Result<Finder<'a>> {
-        let mut roots = vec![global.root.clone()];
-        if !global.root.is_given() {
-            for path in usual_roots(&Caller::probe()?) {
-                let root = StateRoot::choose(Some(&path), Path::new("/"), &Caller::default())?;
-                if root.path() != global.root.path() {
-                    roots.push(root);
-                }
-            }
-        }
+        let roots = if global.root.is_given() { vec![global.root.clone()] } else { roots(global)? };
         // Without names users have numbers.
         Ok(Finder { roots, users: Users::of_host().unwrap_or_default(), ids, own: &global.root })
     }

@@ -49,7 +49,7 @@ fn dispatch(global: &Global, request: &Request) -> Result<u8> {
     match request {
         Request::Stats(args) => stats::stats(global, args).map(|()| 0),
         Request::Memory(args) => memory::memory(global, args).map(|()| 0),
-        Request::Trace(args) => trace::trace(args).map(|()| 0),
+        Request::Trace(args) => trace::trace(global, args).map(|()| 0),
         Request::Plan(args) => plan::plan(global, args).map(|()| 0),
         Request::Top(args) => top::top(global, args),
         Request::Diff(args) => diff::diff(global, args).map(|()| 0),

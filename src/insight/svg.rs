@@ -9,6 +9,7 @@ use brisk::cli::log::printable;
 use brisk::cli::output::{self, Audience};
 use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
+use brisk::state::StateRoot;
 use brisk::sys::destination::{self, Destination};
 use brisk::sys::fs;
 use nix::errno::Errno;
@@ -103,19 +104,26 @@ pub enum NamedFile {
 }
 
 impl NamedFile {
-    /// Looks it up, standard output for `-`: what is not written to is refused before anything is done.
-    pub fn find(path: &Path) -> Result<NamedFile> {
+    /// Looks it up, standard output for `-`: what is not written to is refused before anything is done, and what is below one of
+    /// these roots, where containers are kept.
+    pub fn find(path: &Path, roots: &[StateRoot]) -> Result<NamedFile> {
         if path == Path::new("-") {
             return output::check_open().map(|()| NamedFile::Stdout);
         }
         let what = format!("write {}", path.display());
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let Some(root) = roots.iter().find(|root| root.holds(dir)) {
+            let root = root.path().display();
+            return Err(Error::new(Stage::Args, format!("{what}: the state of containers is kept in {root}"))
+                .with_hint("name a file somewhere else"));
+        }
         let found = Destination::writable_but_link(path).at(Stage::Args, || what.clone());
         Ok(NamedFile::File(found.map_err(Error::of_destination)?, what))
     }
 
     /// One that keeps what is written.
-    pub fn find_file(path: &Path) -> Result<NamedFile> {
-        match NamedFile::find(path)? {
+    pub fn find_file(path: &Path, roots: &[StateRoot]) -> Result<NamedFile> {
+        match NamedFile::find(path, roots)? {
             NamedFile::File(Destination::Stream(_), what) => {
                 Err(Error::new(Stage::Args, format!("{what}: it is no regular file")).with_hint("- is standard output"))
             }
@@ -217,10 +225,10 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         let (link, file) = (dir.join("link"), dir.join("file"));
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let error = NamedFile::find(&link).unwrap_err();
+        let error = NamedFile::find(&link, &[]).unwrap_err();
         assert!(error.hint().unwrap().contains("it is a link") && !file.exists(), "{error}");
         for text in ["one", "another"] {
-            NamedFile::find(&file).unwrap().write(text).unwrap();
+            NamedFile::find(&file, &[]).unwrap().write(text).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         }
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2, "nothing else is left");
@@ -238,7 +246,7 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let _reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
         let around = dir.join(".");
-        let find = |path: &Path| NamedFile::find(path).unwrap();
+        let find = |path: &Path| NamedFile::find(path, &[]).unwrap();
         for (one, other) in [
             (&file, &file),
             (&file, &link),

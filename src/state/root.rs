@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -82,6 +83,21 @@ impl StateRoot {
     #[must_use]
     pub fn below(&self, name: &str) -> StateRoot {
         StateRoot { path: self.path.join(name), origin: Origin::Below }
+    }
+
+    /// Whether a directory is this one or below it, by whatever path.
+    pub fn holds(&self, dir: &Path) -> bool {
+        let Some(own) = identity(&self.path) else { return false };
+        let mut dir = dir.to_owned();
+        let mut below = None;
+        loop {
+            match identity(&dir) {
+                here if here == Some(own) => return true,
+                here if here.is_none() || here == below => return false,
+                here => below = here,
+            }
+            dir.push("..");
+        }
     }
 
     /// Its path, absolute.
@@ -168,6 +184,11 @@ impl StateRoot {
         ids.sort_unstable();
         Ok(ids)
     }
+}
+
+/// Which file or directory that is, whatever it is called.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn open_dir(path: &Path) -> nix::Result<OwnedFd> {

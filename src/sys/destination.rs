@@ -15,6 +15,15 @@ use super::{Result, fs, process, unnamed};
 /// How long whoever reads a stream may take before the rest is lost.
 pub const FLUSH: Duration = Duration::from_secs(3);
 
+/// What brisk itself reads is called so, wherever it is: a bundle, and the state of a container or a pool.
+const READ: [&str; 6] = ["config.json", "config.json.unready", "state.json", "pool.json", "exec.fifo", "end.fifo"];
+
+/// Whether a file may not be written because it is called as one that brisk reads: a slip would cost a bundle, or leave a container
+/// that nothing can end. Where they are need not be known for that, and nothing is looked up.
+pub fn is_read(path: &Path) -> bool {
+    READ.iter().any(|name| path.ends_with(name))
+}
+
 /// A file that will be written: looked up once, so that nobody who may change the path's directories meanwhile can have it
 /// written elsewhere.
 #[derive(Debug)]
@@ -26,10 +35,13 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Looks it up.
+    /// Looks it up. EEXIST: it is called as what brisk reads.
     pub fn open(path: &Path) -> Result<Destination> {
         if path.as_os_str().is_empty() {
             return Err(Errno::ENOENT);
+        }
+        if is_read(path) {
+            return Err(Errno::EEXIST);
         }
         let slash = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !slash).ok_or(Errno::EISDIR)?;

@@ -16,7 +16,7 @@ use brisk::cli::put::Format;
 use brisk::container::options::Global;
 use brisk::error::Result;
 
-use crate::containers::Finder;
+use crate::containers::{Finder, roots};
 use crate::json;
 use crate::looks::Looks;
 use crate::svg::{self, NamedFile};
@@ -28,7 +28,8 @@ pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
     let MemoryArgs { ids, format, filters, plain, svg } = args;
     let only_picture = svg.as_deref().map_or(Ok(false), |file| svg::takes_stdout(file, *format))?;
     // Before what takes time.
-    let picture = svg.as_deref().map(NamedFile::find).transpose()?;
+    let roots = roots(global)?;
+    let picture = svg.as_deref().map(|file| NamedFile::find(file, &roots)).transpose()?;
     if let Some(file) = picture.as_ref().filter(|_| !only_picture) {
         svg::each_its_own(&[("--svg", file), ("standard output", &NamedFile::Stdout)], &[])?;
     }

@@ -41,6 +41,7 @@ use brisk::sys::{self, arguments, fs, poll, process, signal};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
+use crate::containers::roots;
 use crate::looks::Looks;
 use crate::svg::NamedFile;
 use crate::{json, svg};
@@ -72,7 +73,7 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
     };
     loaded.warnings.iter().for_each(|warning| (global.warn)(warning));
     let own = own_profile(&loaded.spec);
-    let (profile_file, report_file) = files(args, &dir)?;
+    let (profile_file, report_file) = files(global, args, &dir)?;
     let to_add_to = || match *merge {
         true => RecordedProfile::read(&profile_file, output, global.warn),
         false => Ok(RecordedProfile::default()),
@@ -142,9 +143,10 @@ pub fn record(global: &Global<'_>, args: &RecordArgs) -> Result<u8> {
 }
 
 /// Where the profile goes, and the report: neither is what the other is, or what is read.
-fn files(args: &RecordArgs, bundle: &Path) -> Result<(NamedFile, Option<NamedFile>)> {
-    let profile = NamedFile::find_file(&args.output)?;
-    let report = args.report.as_deref().map(NamedFile::find_file).transpose()?;
+fn files(global: &Global<'_>, args: &RecordArgs, bundle: &Path) -> Result<(NamedFile, Option<NamedFile>)> {
+    let roots = roots(global)?;
+    let profile = NamedFile::find_file(&args.output, &roots)?;
+    let report = args.report.as_deref().map(|file| NamedFile::find_file(file, &roots)).transpose()?;
     let mut written = vec![("--output", &profile)];
     written.extend(report.iter().map(|report| ("--report", report)));
     // What the program writes.

@@ -13,9 +13,12 @@ use std::path::Path;
 use brisk::cli::args::TraceArgs;
 use brisk::cli::output;
 use brisk::cli::put::Format;
+use brisk::container::options::Global;
 use brisk::error::Result;
+use brisk::state::StateRoot;
 use serde_json::json;
 
+use crate::containers::roots;
 use crate::looks::Looks;
 use crate::svg::NamedFile;
 use crate::{json, svg};
@@ -26,11 +29,11 @@ use timeline::Timeline;
 const VERSION: u32 = 1;
 
 /// Shows one, or compares two.
-pub fn trace(args: &TraceArgs) -> Result<()> {
+pub fn trace(global: &Global<'_>, args: &TraceArgs) -> Result<()> {
     let TraceArgs { file, compare, format, plain, svg: picture, html } = args;
     let looks = Looks::of_stdout();
     let looks = if *plain { looks.plain() } else { looks };
-    let files = PictureFiles::find(picture.as_deref(), html.as_deref(), *format)?;
+    let files = PictureFiles::find(picture.as_deref(), html.as_deref(), *format, &roots(global)?)?;
     files.check(file, compare.as_deref())?;
     let first = Timeline::read(file)?;
     let Some(other) = compare else {
@@ -72,14 +75,14 @@ struct PictureFiles {
 }
 
 impl PictureFiles {
-    fn find(svg: Option<&Path>, html: Option<&Path>, format: Format) -> Result<PictureFiles> {
+    fn find(svg: Option<&Path>, html: Option<&Path>, format: Format, roots: &[StateRoot]) -> Result<PictureFiles> {
         let mut stdout = StdoutUse::Text;
         for file in svg.iter().chain(&html) {
             if svg::takes_stdout(file, format)? {
                 stdout = StdoutUse::Picture;
             }
         }
-        let find = |file: Option<&Path>| file.map(NamedFile::find).transpose();
+        let find = |file: Option<&Path>| file.map(|file| NamedFile::find(file, roots)).transpose();
         Ok(PictureFiles { svg: find(svg)?, html: find(html)?, stdout })
     }
 
