@@ -250,7 +250,6 @@ mod tests {
         fn new(name: &str) -> Fake {
             let root = std::env::temp_dir().join(format!("brisk-rdt-{name}-{}", std::process::id()));
             for dir in ["info/L3", "info/MB", "mon_groups", "gold/mon_groups"] {
-                nix::unistd::mkdir(&root, nix::sys::stat::Mode::S_IRWXU).ok();
                 make(&root, dir);
             }
             let fake = Fake(root);
@@ -277,24 +276,22 @@ mod tests {
 
         /// The kernel removes a group with its files.
         fn empty(&self, group: &str) {
-            for file in ["schemata", "tasks"] {
-                std::fs::remove_file(self.0.join(group).join(file)).ok();
+            let group = self.0.join(group);
+            for file in std::fs::read_dir(&group).unwrap().map(|entry| entry.unwrap().path()) {
+                let is_dir = file.is_dir();
+                if is_dir { std::fs::remove_dir(file) } else { std::fs::remove_file(file) }.unwrap();
             }
-            std::fs::remove_dir(self.0.join(group).join("mon_groups")).ok();
         }
     }
 
     fn make(root: &Path, dir: &str) {
-        let mut path = root.to_owned();
-        for part in dir.split('/') {
-            path.push(part);
-            std::fs::create_dir(&path).ok();
-        }
+        std::fs::DirBuilder::new().recursive(true).create(root.join(dir)).unwrap();
     }
 
     impl Drop for Fake {
         fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).ok();
+            let removed = std::fs::remove_dir_all(&self.0);
+            assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
         }
     }
 

@@ -327,12 +327,12 @@ impl UpdateArgs {
     /// Which of the single flags has said what. A file of the kernel's is of more than one of them: the one that was given.
     pub fn origins(&self) -> Origins {
         let Cpu { quota, period, burst, shares, realtime_period, realtime_runtime, idle, cpus, mems } = &self.cpu;
-        let Memory { limit, reservation, swap, .. } = &self.memory;
+        let memory = &self.memory;
         let mut origins = Origins::default();
         let rows = [
-            ("memory.limit", "--memory", limit.is_some()),
-            ("memory.swap", "--memory-swap", swap.is_some()),
-            ("memory.reservation", "--memory-reservation", reservation.is_some()),
+            ("memory.limit", "--memory", memory.limit.is_some()),
+            ("memory.swap", "--memory-swap", memory.swap.is_some()),
+            ("memory.reservation", "--memory-reservation", memory.reservation.is_some()),
             ("cpu.quota", "--cpu-quota", quota.is_some()),
             ("cpu.period", "--cpu-period", period.is_some()),
             ("cpu.burst", "--cpu-burst", burst.is_some()),
@@ -344,8 +344,8 @@ impl UpdateArgs {
             ("cpu.mems", "--cpuset-mems", mems.is_some()),
             ("blockIO", "--blkio-weight", self.block_io.weight.is_some()),
             ("pids.limit", "--pids-limit", self.pids.limit.is_some()),
-            ("memory", "--memory", limit.is_some()),
-            ("memory", "--memory-swap", swap.is_some()),
+            ("memory", "--memory", memory.limit.is_some()),
+            ("memory", "--memory-swap", memory.swap.is_some()),
             ("cpu", "--cpu-quota", quota.is_some()),
             ("cpu", "--cpu-period", period.is_some()),
             ("cpu", "--cpu-burst", burst.is_some()),

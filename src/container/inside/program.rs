@@ -92,8 +92,20 @@ pub(in crate::container) fn chosen(
 
 /// What the flags say of a process that was this one before them: what they add is behind what was there.
 fn by_flags(choice: &ProgramChoice, before: &Process) -> Origins {
-    let ProgramChoice { args, tty, cwd, env, user, additional_gids, caps, .. } = choice;
-    let ProgramChoice { apparmor, process_label, no_new_privs, .. } = choice;
+    let ProgramChoice {
+        args,
+        // `chosen`.
+        process: _,
+        tty,
+        cwd,
+        env,
+        user,
+        additional_gids,
+        caps,
+        apparmor,
+        process_label,
+        no_new_privs,
+    } = choice;
     let mut origins = Origins::default();
     let items = |list: &str, before: usize, added: usize| (format!("process.{list}"), before..before + added);
     let gids = items("user.additionalGids", before.user.additional_gids.len(), additional_gids.len());

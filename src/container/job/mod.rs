@@ -50,9 +50,8 @@ pub(super) struct JobRequest<'a> {
 impl<'a> JobRequest<'a> {
     /// Of a command that makes a container and does not wait.
     pub(super) fn in_background(global: &Global, args: &'a Create) -> JobRequest<'a> {
-        let Create { id, job, preserve_fds, .. } = args;
-        let preserved = global.environment.preserved(*preserve_fds);
-        JobRequest { id, job, detach: true, preserved }
+        let preserved = global.environment.preserved(args.preserve_fds);
+        JobRequest { id: &args.id, job: &args.job, detach: true, preserved }
     }
 }
 

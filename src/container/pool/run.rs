@@ -12,6 +12,7 @@ use crate::container::attend::ended::Ended;
 use crate::container::attend::signals;
 use crate::container::attend::watch::{ProgramCgroup, WatchedProgram};
 use crate::container::caller::files;
+use crate::container::environment::Environment;
 use crate::container::inside::program::{self, Fallback};
 use crate::container::job::{self, Begins, JobRequest, PoolUse, Task};
 use crate::container::lookup::Container;
@@ -95,15 +96,23 @@ enum Tried {
 
 /// What has to be known when a container is made, and a member was made without.
 fn asks_for_more(global: &Global, args: &Run) -> bool {
-    let Create { job, preserve_fds, no_pivot, no_new_keyring, .. } = &args.create;
-    let environment = &global.environment;
-    job.die_with_parent
-        || *no_pivot
-        || *no_new_keyring
-        || environment.preserved(*preserve_fds) > 0
-        || environment.notify_socket.is_some()
-        || environment.seccomp_receiver.is_some()
-        || environment.pidfd_receiver.is_some()
+    let Environment {
+        notify_socket,
+        seccomp_receiver,
+        pidfd_receiver,
+        // `Environment::preserved`.
+        listen_fds: _,
+        // `Global::trusted_annotations`, which `claim` compares with the pool's (`pool::inherited`).
+        trust_annotations: _,
+    } = &global.environment;
+    let create = &args.create;
+    create.job.die_with_parent
+        || create.no_pivot
+        || create.no_new_keyring
+        || global.environment.preserved(create.preserve_fds) > 0
+        || notify_socket.is_some()
+        || seccomp_receiver.is_some()
+        || pidfd_receiver.is_some()
 }
 
 /// What comes with the program.

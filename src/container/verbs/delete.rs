@@ -97,8 +97,7 @@ fn found(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option<
         Err(error) if error.root_errno() == Some(Errno::EAGAIN) => from_another(global, id, dir, force)?,
         result => result?,
     };
-    let Some(lock) = lock else { return gone() };
-    let _held = lock;
+    let Some(_held) = lock else { return gone() };
     locked(global, id, dir, force, trace)
 }
 

@@ -20,9 +20,9 @@ pub fn limits(block_io: &BlockIo, version: Version, out: &mut Collector) -> Resu
         }
     }
     out.put_number(&files::BLKIO_LEAF_WEIGHT, block_io.leaf_weight);
-    for WeightDevice { major, minor, leaf_weight, .. } in &block_io.weight_device {
-        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(*leaf_weight) {
-            out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, format!("{major}:{minor} {weight}"));
+    for device in &block_io.weight_device {
+        if let Some(weight) = files::BLKIO_LEAF_WEIGHT_DEVICE.given(device.leaf_weight) {
+            out.put_text(&files::BLKIO_LEAF_WEIGHT_DEVICE, format!("{}:{} {weight}", device.major, device.minor));
         }
     }
     Ok(())

@@ -164,7 +164,7 @@ fn furnish<'a>(
     (spec, process): (&Spec, &Process),
     container: &mut Container,
 ) -> Result<Furnished<'a>> {
-    let Start { mounts, limits, .. } = args;
+    let (mounts, limits) = (&args.mounts, &args.limits);
     let mut done = Furnished { mounts: &[], protected: None, limits: None, whole: true };
     // A terminal is mounted on /dev/console.
     let mounts_something = !mounts.is_empty() || process.terminal;
