@@ -163,3 +163,56 @@ fn containers_of_others_are_read() {
         assert_eq!(row["bundle"], container.bundle.dir.to_str().unwrap(), "{value}");
     });
 }
+
+/// The others are shown all the same; of one that is not there nobody can have meant what.
+#[test]
+fn one_that_cannot_be_read_is_named() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let broken = container.bundle.state_root().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("state.json"), "{").unwrap();
+    let id = &*container.id;
+    for view in [
+        &["stats"][..],
+        &["stats", "--json"],
+        &["memory"],
+        &["memory", "--json"],
+        &["top", "--once", "--interval", "1ms"],
+    ] {
+        let out = call(&container, &[view, &[id, "broken"]].concat());
+        assert!(out.stdout().contains(id), "{view:?}: {out:?}");
+        assert!(out.fails().contains("state: broken cannot be read"), "{view:?}");
+        // Nobody has named it.
+        assert!(call(&container, view).ok().stdout().contains(id), "{view:?}");
+        let out = call(&container, &[view, &["--filter", "status=paused", id, "nobody"]].concat());
+        assert_eq!(out.stdout(), "", "{view:?}");
+        assert!(out.fails().contains("container does not exist"), "{view:?}");
+    }
+    std::fs::remove_dir_all(&broken).unwrap();
+}
+
+#[test]
+fn what_another_pid_namespace_hides_is_told() {
+    if cannot_look() || lacks(&["pids"]) {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up().ok();
+    let hidden = ["unshare", "--pid", "--fork", "--mount-proc"];
+    for (args, to) in
+        [(&["stats", "--json"][..], "problems"), (&["stats"], "warning"), (&["inspect", &container.id], "warning")]
+    {
+        let out = process::run(process::under(&hidden, &command(&container, args)));
+        let said = format!("{} {}", out.stdout(), out.stderr());
+        assert!(
+            said.contains("is called stopped, but tasks are in its cgroup") && said.contains(to),
+            "{args:?}: {said}"
+        );
+        out.ok();
+    }
+    assert!(!call(&container, &["stats", "--json"]).ok().stdout().contains("is called stopped"));
+}

@@ -126,6 +126,13 @@ fn a_file_that_is_no_trace() {
     let path = file.to_str().unwrap();
     std::fs::write(&file, "{}").unwrap();
     assert!(call(&container, &["trace", path]).fails().contains("is not a trace"));
+    // Nor does an empty table tell of what somebody else has written.
+    for other in [json!([]), json!([{ "ph": "X", "ts": 0.0, "dur": 5.0, "cat": "v8", "name": "x" }])] {
+        std::fs::write(&file, json!({ "traceEvents": other }).to_string()).unwrap();
+        let out = call(&container, &["trace", path]);
+        assert_eq!(out.stdout(), "");
+        assert!(out.fails().contains("has no step of brisk's"), "{other}");
+    }
     let event = json!({ "ph": "X", "ts": 0.0, "dur": 5.0, "cat": "child", "name": "\u{1b}[2J</svg><script>x\n" });
     std::fs::write(&file, json!({ "traceEvents": [event] }).to_string()).unwrap();
     for args in [

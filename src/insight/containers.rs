@@ -45,6 +45,8 @@ pub struct Discovery {
     pub subjects: Vec<Subject>,
     /// What could not be read.
     pub problems: Vec<String>,
+    /// The names of all that are there, wanted or not, read or not.
+    pub met: BTreeSet<String>,
 }
 
 impl<'a> Finder<'a> {
@@ -79,12 +81,23 @@ impl<'a> Finder<'a> {
     /// [`Self::look`] where each name has to be that of a container.
     pub fn look_for_all(&self, filters: &[ListFilter]) -> Result<Discovery> {
         let found = self.look(filters)?;
-        let missing = |id: &&String| !found.subjects.iter().any(|subject| subject.id == **id);
-        match self.ids.iter().filter(|_| filters.is_empty()).find(missing) {
-            Some(id) if !found.problems.iter().any(|problem| problem.starts_with(&format!("{id}: "))) => {
-                Err(does_not_exist(self.own, id))
-            }
-            _ => Ok(found),
+        match self.ids.iter().find(|id| !found.met.contains(*id)) {
+            Some(id) => Err(does_not_exist(self.own, id)),
+            None => Ok(found),
+        }
+    }
+
+    /// An error where one that was named is not among the `shown` because of a problem with it, which has been told. The others
+    /// are worth to be shown before.
+    pub fn named_are_among(&self, shown: &[&Subject], problems: &[String]) -> Result<()> {
+        let unread = |id: &&String| {
+            let problem = format!("{id}: ");
+            !shown.iter().any(|subject| subject.id == **id) && problems.iter().any(|told| told.starts_with(&problem))
+        };
+        let unread: Vec<&str> = self.ids.iter().filter(unread).map(String::as_str).collect();
+        match unread.as_slice() {
+            [] => Ok(()),
+            unread => Err(Error::new(Stage::State, format!("{} cannot be read", unread.join(", ")))),
         }
     }
 
@@ -103,10 +116,12 @@ impl<'a> Finder<'a> {
     fn look_in(&self, root: &StateRoot, ids: &[String], filters: &[ListFilter], found: &mut Discovery) {
         for id in ids.iter().filter(|id| self.ids.is_empty() || self.ids.contains(id)) {
             match self.read(root, id) {
+                Ok(None) => continue,
                 Ok(Some(subject)) if subject.is_wanted(filters) => found.subjects.push(subject),
-                Ok(_) => {}
+                Ok(Some(_)) => {}
                 Err(error) => found.problems.push(format!("{id}: {error}")),
             }
+            found.met.insert(id.clone());
         }
     }
 

@@ -1,7 +1,10 @@
 //! What containers use, and by how much that has grown between two looks.
 
+use std::os::unix::fs::MetadataExt;
+
 use brisk::cgroup::{Levels, Totals};
 use brisk::error::Result;
+use brisk::spec::status::Status;
 use brisk::sys::process::monotonic_ns;
 
 use crate::containers::Discovery;
@@ -14,6 +17,15 @@ pub struct Reading {
     pub totals: Totals,
     pub levels: Levels,
     pub rates: Rates,
+}
+
+impl Reading {
+    /// Whether it may run where this pid namespace does not see it. In that of the host, where nothing is hidden, who is left in a cgroup is
+    /// a process that has outlived the first.
+    fn seems_hidden(&self) -> bool {
+        let has_tasks = self.levels.pids.is_some_and(|pids| pids.now > 0);
+        self.subject.status == Status::Stopped && has_tasks && !sees_all()
+    }
 }
 
 /// Growth in a second, between this look and the one before.
@@ -51,12 +63,20 @@ impl Look {
                     if let Some((before, past)) = before.and_then(|before| Some((before, before.same(&row)?))) {
                         row.rates = rates(past, &row, at_ns.saturating_sub(before.at_ns));
                     }
+                    if row.seems_hidden() {
+                        look.problems.push(format!("{} is called stopped, but tasks are in its cgroup: its first process may be one of another pid namespace", row.subject.id));
+                    }
                     look.rows.push(row);
                 }
                 Err(error) => look.problems.push(format!("{}: {error}", subject.id)),
             }
         }
         look
+    }
+
+    /// Whose figures they are.
+    pub fn subjects(&self) -> Vec<&Subject> {
+        self.rows.iter().map(|row| &row.subject).collect()
     }
 
     /// What was read of the same container: its first process is the same.
@@ -67,6 +87,13 @@ impl Look {
         };
         self.rows.iter().find(is)
     }
+}
+
+/// Whether this is the initial pid namespace, which has all processes.
+fn sees_all() -> bool {
+    // include/linux/proc_ns.h: PROC_PID_INIT_INO.
+    const INITIAL: u64 = 0xefff_fffc;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL)
 }
 
 fn measure(subject: &Subject) -> Result<(Totals, Levels)> {

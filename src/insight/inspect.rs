@@ -30,10 +30,11 @@ const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "us
 /// Prints it.
 pub fn inspect(global: &Global<'_>, id: &String) -> Result<()> {
     let subject = Finder::new(global, std::slice::from_ref(id))?.one(global, id)?;
-    let mut look = Look::at(Discovery { subjects: vec![subject], problems: Vec::new() }, None);
+    let mut look = Look::at(Discovery { subjects: vec![subject], ..Discovery::default() }, None);
     let Some(reading) = look.rows.pop() else {
         return Err(Error::new(Stage::Cgroup, look.problems.concat()));
     };
+    look.problems.iter().for_each(|problem| (global.warn)(problem));
     let mut value = json::row(&reading, json::Rated::No);
     let subject = &reading.subject;
     let root = StateRoot::choose(Some(&subject.root), Path::new("/"), &Caller::default())?;

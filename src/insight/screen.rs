@@ -165,15 +165,37 @@ pub enum Keystroke {
 
 /// The keys that are there; `None` when there will be none any more.
 pub fn keys() -> Result<Option<Vec<Keystroke>>> {
-    let mut buffer = [0; 256];
-    match fs::read(stdin().as_fd(), &mut buffer) {
-        Err(Errno::EINTR | Errno::EAGAIN) => Ok(Some(Vec::new())),
-        Ok(0) | Err(Errno::EIO) => Ok(None),
-        read => {
-            let count = read.at(Stage::Console, || "read the keyboard")?;
-            Ok(Some(parse(&buffer[..count])))
+    // What of one key's sequence comes later comes soon, even over a slow line; who types does not.
+    const REST: Duration = Duration::from_millis(50);
+    let stdin = stdin();
+    let (mut typed, mut buffer) = (Vec::new(), [0; 256]);
+    loop {
+        match fs::read(stdin.as_fd(), &mut buffer) {
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Ok(0) | Err(Errno::EIO) => return Ok(None),
+            read => typed.extend_from_slice(&buffer[..read.at(Stage::Console, || "read the keyboard")?]),
+        }
+        let mut more = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let waits = is_cut_off(&typed)
+            && poll::undisturbed(&mut more, poll::within(REST)).at(Stage::Console, || "wait for keys")?;
+        if !waits {
+            return Ok(Some(parse(&typed)));
         }
     }
+}
+
+/// Whether the last sequence may go on.
+fn is_cut_off(typed: &[u8]) -> bool {
+    // None that a terminal sends is as long.
+    const LONGEST: usize = 32;
+    let last = typed.rsplitn(2, |byte| *byte == 0x1b).next().unwrap_or_default();
+    typed.len() > last.len()
+        && last.len() < LONGEST
+        && match last {
+            [] | [b'O'] => true,
+            [b'[', sequence @ ..] => !sequence.iter().any(|byte| (0x40..=0x7e).contains(byte)),
+            _ => false,
+        }
 }
 
 /// What the bytes of a terminal mean (console_codes(4), xterm's sequences). What means nothing here is left out.
@@ -229,5 +251,9 @@ mod tests {
         assert_eq!(keys, known);
         assert_eq!(parse(b"\x03\x04\x1a"), [Keystroke::Quit, Keystroke::Quit, Keystroke::Stop]);
         assert_eq!(parse(b"\x1b["), [], "a sequence that is cut off");
+        let cut_off: [&[u8]; 5] = [b"\x1b", b"q\x1b[", b"\x1b[A\x1b", b"\x1bO", b"\x1b[5"];
+        assert!(cut_off.into_iter().all(is_cut_off));
+        assert!(!is_cut_off(&[b"\x1b[".as_slice(), &[b'0'; 40]].concat()));
+        assert!(![b"".as_slice(), b"q", b"\x1b[A", b"\x1bq", b"\x1b[5~", b"[5"].into_iter().any(is_cut_off));
     }
 }

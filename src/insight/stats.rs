@@ -15,19 +15,21 @@ use crate::{json, openmetrics, units};
 /// Prints it.
 pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {
     let StatsArgs { ids, format, filters, plain } = args;
-    let look = Look::at(Finder::new(global, ids)?.look_for_all(filters)?, None);
+    let search = Finder::new(global, ids)?;
+    let look = Look::at(search.look_for_all(filters)?, None);
     if *format != StatsFormat::Json {
         look.problems.iter().for_each(|problem| (global.warn)(problem));
     }
-    match format {
-        StatsFormat::Json => output::print(&json::text(&json::look(&look, json::Rated::No))?),
-        StatsFormat::OpenMetrics => output::print(&openmetrics::text(&look)),
+    output::print(&match format {
+        StatsFormat::Json => json::text(&json::look(&look, json::Rated::No))?,
+        StatsFormat::OpenMetrics => openmetrics::text(&look),
         StatsFormat::Table => {
             let looks = Looks::of_stdout();
             let lines = table(&look, if *plain { looks.plain() } else { looks });
-            output::print(&(lines.join("\n") + "\n"))
+            lines.join("\n") + "\n"
         }
-    }
+    })?;
+    search.named_are_among(&look.subjects(), &look.problems)
 }
 
 const COLUMNS: &[Column] = &[

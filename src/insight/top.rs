@@ -1,12 +1,13 @@
 //! `top`: what containers use, as it changes.
 
 use std::cmp::Ordering;
-use std::io::stdin;
+use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use brisk::cli::args::{SortKey, TopArgs};
 use brisk::cli::filter::ListFilter;
+use brisk::cli::output;
 use brisk::cli::put::{Format, Word};
 use brisk::container::options::Global;
 use brisk::error::{Context, Result, Stage};
@@ -32,11 +33,17 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
     if looks.screen && *format == Format::Table && !once {
         return live(&search, first, &mut ui, looks);
     }
+    output::check_open()?;
+    let stdout = stdout();
     let mut before = first;
     let mut next = Instant::now();
     loop {
         next += *interval;
-        poll::undisturbed(&mut [], Some(next)).at(Stage::Console, || "wait")?;
+        // Asked for nothing, it tells that whoever reads has gone (poll(2)).
+        let mut reader = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        if poll::undisturbed(&mut reader, Some(next)).at(Stage::Console, || "wait")? {
+            return Ok(0);
+        }
         let mut look = Look::at(search.look(filters)?, Some(&before));
         sort_rows(&mut look.rows, ui.sort, ui.order);
         let text = match format {
@@ -47,8 +54,11 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
                 table(&look.rows, looks).join("\n") + end
             }
         };
-        if write(&text)? == Audience::Gone || *once {
+        if write(&text)? == Audience::Gone {
             return Ok(0);
+        }
+        if *once {
+            return search.named_are_among(&look.subjects(), &look.problems).map(|()| 0);
         }
         before = look;
     }
@@ -171,6 +181,7 @@ fn live(search: &Finder<'_>, mut look: Look, ui: &mut Ui, looks: Looks) -> Resul
         }
         let after = match wait(&signals, &screen, next)? {
             Woken::Time => After::LookAgain,
+            Woken::HangUp => return Ok(0),
             Woken::Signals(signals) => match told(&signals) {
                 Told::End(signal) => return Ok(ended(signal)),
                 Told::Go(after) => after,
@@ -239,12 +250,15 @@ fn heavier(one: After, other: After) -> After {
 enum Woken {
     Time,
     Keys,
+    /// Of the terminal.
+    HangUp,
     Signals(Vec<i32>),
 }
 
 fn wait(signals: &OwnedFd, screen: &Screen<'_>, next: Instant) -> Result<Woken> {
-    let stdin = stdin();
-    let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    let (stdin, stdout) = (stdin(), stdout());
+    let mut fds =
+        vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(stdout.as_fd(), PollFlags::empty())];
     if screen.has_keys() {
         fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
     }
@@ -254,7 +268,11 @@ fn wait(signals: &OwnedFd, screen: &Screen<'_>, next: Instant) -> Result<Woken> 
         let arrived = signal::pending(signals.as_fd()).at(Stage::Signal, || "read the signals")?;
         return Ok(Woken::Signals(arrived.into_iter().flatten().map(signal::Pending::signal).collect()));
     }
-    Ok(if has(1) { Woken::Keys } else { Woken::Time })
+    Ok(match (has(1), has(2)) {
+        (true, _) => Woken::HangUp,
+        (_, true) => Woken::Keys,
+        _ => Woken::Time,
+    })
 }
 
 /// What signals ask for.

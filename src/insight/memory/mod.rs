@@ -33,23 +33,23 @@ pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
     if let Some(file) = picture.as_ref().filter(|_| !only_picture) {
         svg::each_its_own(&[("--svg", file), ("standard output", &NamedFile::Stdout)], &[])?;
     }
-    let found = Finder::new(global, ids)?.look_for_all(filters)?;
-    let look = MemoryLook::at(found)?;
+    let search = Finder::new(global, ids)?;
+    let look = MemoryLook::at(search.look_for_all(filters)?)?;
     if *format != Format::Json {
         look.problems.iter().for_each(|problem| (global.warn)(problem));
     }
     if let Some(file) = picture {
         file.write(&picture::draw(&look))?;
-        if only_picture {
-            return Ok(());
-        }
     }
-    match format {
-        Format::Json => output::print(&json::text(&look.json())?),
+    output::print(&match format {
+        _ if only_picture => String::new(),
+        Format::Json => json::text(&look.json())?,
         Format::Table => {
             let looks = Looks::of_stdout();
             let looks = if *plain { looks.plain() } else { looks };
-            output::print(&(tables::all(&look, looks).join("\n") + "\n"))
+            tables::all(&look, looks).join("\n") + "\n"
         }
-    }
+    })?;
+    let shown: Vec<_> = look.containers.iter().map(|container| &container.reading.subject).collect();
+    search.named_are_among(&shown, &look.problems)
 }

@@ -97,15 +97,24 @@ impl Timeline {
             return Err(Error::new(Stage::Args, what));
         }
         let document: Value = serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))?;
-        Timeline::of(&document).ok_or_else(|| Error::new(Stage::Args, format!("{} is not a trace", file.display())))
+        let wrong = |what: &str| Error::new(Stage::Args, format!("{} {what}", file.display()));
+        let read = Timeline::of(&document).ok_or_else(|| wrong("is not a trace"))?;
+        if read.steps.is_empty() {
+            return Err(wrong("has no step of brisk's").with_hint("`brisk run --trace FILE` writes one that has"));
+        }
+        Ok(read)
     }
 
     /// Events that are no steps (names of processes, and whatever else such a file may have) are left out.
     pub fn of(document: &Value) -> Option<Timeline> {
         let step = |event: &Value| {
+            let side = match event["cat"].as_str()? {
+                "parent" => TraceSide::Parent,
+                "child" => TraceSide::Child,
+                _ => return None,
+            };
             let number = |key: &str| event[key].as_f64().filter(|number| number.is_finite() && *number >= 0.0);
             let what = event["name"].as_str().unwrap_or("").to_owned();
-            let side = if event["cat"] == "child" { TraceSide::Child } else { TraceSide::Parent };
             let waits = waits(&what);
             Some(TracedStep { side, what, start: number("ts")?, took: number("dur").unwrap_or(0.0), waits })
         };
