@@ -348,6 +348,27 @@ fn a_field_replaces_what_unified_said_of_its_file() {
     assert_eq!(unified(current, r#"{"unified":{"pids.max":"7"}}"#), ["cpu.idle=1", "memory.high=9000", "pids.max=7"]);
 }
 
+/// A weight has three names, and the last that was asked for is the only one.
+#[test]
+fn a_weight_replaces_a_weight() {
+    let of = |current: &str, change: &str| {
+        let plan = update(&resources(current), &resources(change), &v2(), DeviceRules::Keep).unwrap();
+        let writes: Vec<String> = plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect();
+        let kept: Vec<String> = plan.resources.unified.iter().map(|(file, value)| format!("{file}={value}")).collect();
+        format!("{}; {}", writes.join(" "), kept.join(" "))
+    };
+    let idle = r#"{"unified":{"cpu.weight":"50","cpu.idle":"1"}}"#;
+    for current in [r#"{"unified":{"cpu.weight":"50"}}"#, idle, r#"{"unified":{"cpu.weight.nice":"5"}}"#] {
+        assert_eq!(of(current, r#"{"cpu":{"idle":0,"shares":1024}}"#), "cpu.weight=100 cpu.idle=0; ", "{current}");
+    }
+    assert_eq!(of(idle, r#"{"cpu":{"shares":1024}}"#), "cpu.weight=100 cpu.idle=0; ");
+    let nice = r#"{"cpu":{"shares":1024},"unified":{"cpu.weight.nice":"5"}}"#;
+    assert_eq!(of(nice, r#"{"unified":{"cpu.weight":"50"}}"#), "cpu.weight=50; cpu.weight=50");
+    let both = r#"{"cpu":{"idle":0},"unified":{"cpu.weight":"50"}}"#;
+    assert_eq!(of(nice, both), "cpu.idle=0 cpu.weight=50; cpu.weight=50");
+    assert_eq!(of(nice, r#"{"pids":{"limit":7}}"#), "pids.max=7; cpu.weight.nice=5");
+}
+
 /// A new container is told as an update is, and gets its weight before it is idle.
 #[test]
 fn a_new_container_is_not_idle_with_a_weight_without_a_word() {

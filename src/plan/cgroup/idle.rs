@@ -32,9 +32,14 @@ pub(super) fn ended(current: &Resources, change: &Resources) -> bool {
     is_idle(current) && has_weight(change) && !says_idle(change)
 }
 
-/// Has a change between idle and not say the weight, too, which the kernel forgets.
+/// Whether a change says otherwise what this file holds: a weight, by whichever of its names.
+pub(super) fn is_replaced(file: &str, change: &Resources) -> bool {
+    WEIGHTS.contains(&file) && has_weight(change)
+}
+
+/// Has a change between idle and not say the weight, too, which the kernel forgets, where it does not.
 pub(super) fn with_weight(asked: &mut Resources, merged: &Resources) {
-    if !says_idle(asked) {
+    if !says_idle(asked) || has_weight(asked) {
         return;
     }
     if let Some(shares) = merged.cpu.as_ref().and_then(|cpu| cpu.shares) {

@@ -59,7 +59,7 @@ pub fn update(current: &Resources, change: &Resources, layout: &Layout, rules: D
     idle::apart(&mut limits, &asked, current);
     limits.warnings.extend(idle::both(change));
     // What `unified` said of a file that is written otherwise now; whoever makes the container again would write it last.
-    let written = |file: &str| limits.writes.iter().any(|write| write.file == file);
+    let written = |file: &str| idle::is_replaced(file, change) || limits.writes.iter().any(|write| write.file == file);
     resources.unified.retain(|file, _| asked.unified.contains_key(file) || !written(file));
     let devices = match rules {
         DeviceRules::Replace(privilege) => {
