@@ -308,6 +308,25 @@ fn limits_of_the_program_are_the_members() {
     }
 }
 
+/// The flag, not what config.json says of the member or of the new container.
+#[test]
+fn the_limit_that_has_run_out_is_named() {
+    if brisk_only("pools") || lacks(&["memory"]) {
+        return;
+    }
+    let pool = pool(bundle().resources("memory", json!({ "limit": 100_000_000 })), "1");
+    for (members, limit, named) in [
+        (1, &["--memory", "20m"][..], "--memory is 20971520 bytes"),
+        (0, &["--memory", "20m"], "--memory is 20971520 bytes"),
+        (0, &[], "linux.resources.memory.limit is 100000000 bytes"),
+    ] {
+        assert_eq!(pool.members().len(), members);
+        let run = ["run", "--pool", &pool.0.id];
+        let told = pool.0.call(&[&run, limit, &["--", "/probe", "alloc:200000000"]].concat()).exits(137).stderr();
+        assert!(told.contains("(OOM)") && told.contains(named), "{told}");
+    }
+}
+
 #[test]
 fn a_member_may_run_in_the_background() {
     if brisk_only("pools") {

@@ -279,7 +279,9 @@ fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>
         Ok(Changed::Yes)
     });
     changed.said_by(origins)?;
-    let create = Create { outline: Outline::default(), ..args.create.clone() };
+    // They are in the bundle, but for those whose flags a warning may be about.
+    let outline = Outline { limits: start.limits.clone(), ..Outline::default() };
+    let create = Create { outline, ..args.create.clone() };
     let predecessor = if args.replace { Predecessor::Any } else { Predecessor::None };
     start_bundle(global, &Run { create, ..args.clone() }, bundle, predecessor, task).said_by(origins)
 }

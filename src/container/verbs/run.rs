@@ -155,8 +155,7 @@ pub(in crate::container) fn see_through(
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
     let pid = begun.running.process.pid;
-    let limit = args.create.outline.limits.memory.map_or("linux.resources.memory.limit", |_| "--memory");
-    let ended = to_end(global, (container, limit), begun, signals, task.as_deref_mut());
+    let ended = to_end(global, (container, args.create.outline.limits.memory), begun, signals, task.as_deref_mut());
     let withdraw = || args.create.pid_file.iter().for_each(|file| files::withdraw_pid(global, file, pid));
     if let (Some(task), true) = (&task, args.detach) {
         let id = &args.create.id;
@@ -205,10 +204,10 @@ fn refuse_in_vain(global: &Global, create: &Create, planned: &PlannedContainer) 
     tried.map_err(|error| planned.bundle.told(create, error).with_hint(STAYS))
 }
 
-/// `limit` is what its limit of memory is called by whoever has set it.
+/// `memory` is the limit that a flag has set, where one has: the one of a pool's member is not in its config.json.
 fn to_end(
     global: &Global,
-    (container, limit): (&Container, &str),
+    (container, memory): (&Container, Option<i64>),
     Begun { running, spec, notify, ours, end }: Begun,
     signals: Option<OwnedFd>,
     mut task: Option<&mut Task<'_>>,
@@ -237,20 +236,22 @@ fn to_end(
     let (of_job, cgroup) = if task.is_some() { (cgroup, None) } else { (None, cgroup) };
     let ended = job::to_end(program, task, ProgramCgroup::Own(of_job), overlay)?;
     if ended.exit == Exit::Signal(libc::SIGKILL) {
-        tell_oom(global, (&spec, limit), cgroup.as_ref());
+        tell_oom(global, (&spec, memory), cgroup.as_ref());
     }
     Ok(Some(ended))
 }
 
 /// A status says nothing of who sent the signal; the cgroup knows whether it was the kernel, for want of memory.
-fn tell_oom(global: &Global, (spec, name): (&Spec, &str), cgroup: Option<&Cgroup>) {
+fn tell_oom(global: &Global, (spec, by_flag): (&Spec, Option<i64>), cgroup: Option<&Cgroup>) {
     // What cannot be read is no reason to fail now.
     let kills = cgroup.and_then(|cgroup| cgroup.oom_kills().ok().flatten());
     if kills.is_none_or(|kills| kills == 0) {
         return;
     }
-    let memory = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()?.memory.as_ref());
-    let limit = memory.and_then(|memory| memory.limit).filter(|limit| *limit > 0);
-    let cause = oom_cause(limit.as_ref().map(|limit| (name, limit as &dyn Display)));
+    let in_config = || spec.linux.as_ref()?.resources.as_ref()?.memory.as_ref()?.limit;
+    let by_flag = by_flag.map(|limit| ("--memory", limit));
+    let limit =
+        by_flag.or_else(|| Some(("linux.resources.memory.limit", in_config()?))).filter(|(_, limit)| *limit > 0);
+    let cause = oom_cause(limit.as_ref().map(|(name, limit)| (*name, limit as &dyn Display)));
     (global.warn)(&format!("the program was killed for want of memory (OOM): {cause}"));
 }
