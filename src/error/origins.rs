@@ -50,7 +50,8 @@ impl Origins {
         self.0.extend(others.0);
     }
 
-    /// This error as one of what somebody has said, if it is about a field of theirs: nobody has written the file whose field it is.
+    /// This error as one of what somebody has said, if it is about a field of theirs: nobody has written the file whose field it is,
+    /// nor the line of it that was shown.
     #[must_use]
     pub fn name(&self, mut error: Error) -> Error {
         if let Some(field) = &mut error.field {
@@ -60,6 +61,7 @@ impl Origins {
             };
             if let Some(FieldOrigin { who, above, .. }) = self.0.iter().find(|origin| is_of(&origin.path)) {
                 field.said_by = Some((who.clone(), *above));
+                error.excerpt = None;
             }
         } else if let Some(Cause::Error(inner)) = error.cause {
             error.cause = Some(Cause::Error(Box::new(self.name(*inner))));
@@ -78,5 +80,28 @@ pub trait SaidBy {
 impl<T> SaidBy for Result<T> {
     fn said_by(self, origins: impl FnOnce() -> Origins) -> Self {
         self.map_err(|error| origins().name(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Context, Stage};
+
+    #[test]
+    fn what_a_flag_has_said_has_no_line() {
+        let of = |path: &str| {
+            let error = Error::of_field(Stage::Cgroup, path, "too large").with_excerpt("1 | {}\n".to_owned());
+            let error = Err::<(), _>(error).at(Stage::State, || "create web1").unwrap_err();
+            let mut origins = Origins::default();
+            origins.add("linux.resources.pids.limit", "--pids");
+            origins.name(error)
+        };
+        let error = of("linux.resources.pids.limit");
+        assert_eq!(
+            (error.to_string().as_str(), error.excerpt()),
+            ("state: create web1: cgroup: --pids: too large", None)
+        );
+        assert!(of("linux.resources.cpu").excerpt().is_some());
     }
 }

@@ -137,8 +137,8 @@ pub fn load_process(path: &Path, warn: &dyn Fn(&str)) -> Result<Process> {
     let text = read_file(path, Stage::Bundle)?;
     let process: Process = parse_telling(&text, &path.to_string_lossy(), warn)?;
     validate::validate_process(&process)
-        .map_err(|error| shown_in(error, &text, "process."))
-        .said_by(|| Origins::of_file("process", path.to_string_lossy()))?;
+        .said_by(|| Origins::of_file("process", path.to_string_lossy()))
+        .map_err(|error| shown_in(error, &text, "process."))?;
     Ok(process)
 }
 
