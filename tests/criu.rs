@@ -403,4 +403,8 @@ fn a_lost_label_is_told_with_its_field() {
     assert_eq!(error.field(), Some("process.selinuxLabel"));
     assert!(error.hint().unwrap().contains("criu with SELinux"));
     assert_eq!(label("--lsm-profile").lost("x").field(), None);
+    let other = WantedLabel { module: Module::AppArmor, ..label("process.apparmorProfile") };
+    for error in [error, other.lost("x")] {
+        assert!(error.hint().unwrap().contains("none:`"), "a way out: {error}");
+    }
 }

@@ -261,6 +261,53 @@ fn nothing_outlives_who_died_before_it_was_asked_for() {
     }
 }
 
+/// It says that it is bound before it loads a filter that lets nobody speak.
+#[test]
+fn who_dies_with_brisk_need_not_speak_under_its_filter() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["write", "sendto", "read", "recvfrom"], "action": "SCMP_ACT_ERRNO" }],
+    });
+    for (user, bound) in [(0, false), (1000, false), (0, true), (1000, true)] {
+        let container = Bundle::new(&["/bin/sleep", "1000"])
+            .set("/process/user", json!({ "uid": user, "gid": user }))
+            .set("/process/noNewPrivileges", json!(bound))
+            .set("/linux/seccomp", profile.clone())
+            .container();
+        let running = container.start_run(&["--die-with-parent", "--pid-file", "pid"]);
+        let pid_file = container.bundle.dir.join("pid");
+        host::wait_until(|| pid_file.exists());
+        let init: i32 = fs::read_to_string(pid_file).unwrap().parse().unwrap();
+        host::wait_until(|| fs::read_to_string(format!("/proc/{init}/comm")).unwrap() == "sleep\n");
+        let program = pidfd_open(init).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+        drop(running.wait());
+        assert!(wait_readable(program.as_fd(), time_limit()), "uid {user}");
+        container.delete_force().ok();
+        host::wait_until(|| container.leftovers().is_empty());
+    }
+}
+
+/// uid 0 gains by execve(2) what is in the bounding set (capabilities(7)), and the kernel forgets the signal: that is said.
+#[test]
+fn a_program_that_would_outlive_a_killed_brisk_is_warned_of() {
+    if brisk_only(ONLY) {
+        return;
+    }
+    for (permitted, bound, warns) in [(false, false, true), (false, true, false), (true, false, false)] {
+        let permitted = if permitted { json!(["CAP_KILL"]) } else { json!([]) };
+        let container = Bundle::probe(&[])
+            .set("/process/noNewPrivileges", json!(bound))
+            .set("/process/capabilities", json!({ "bounding": ["CAP_KILL"], "permitted": permitted.clone() }))
+            .container();
+        let said = container.run_with(&["--die-with-parent"]).ok().stderr();
+        assert_eq!(said.contains("the program lives on where brisk is killed"), warns, "{permitted} {bound}: {said}");
+    }
+}
+
 /// An exec ends with its caller as well, and the container does not.
 #[test]
 fn an_exec_ends_with_brisk() {

@@ -164,9 +164,28 @@ fn a_file_in_the_place_of_a_configured_device_stays() {
             continue;
         }
         let error = container.run().fails();
-        assert!(error.contains("mknod place c 1:5") && error.contains("has another file there"), "{error}");
+        assert!(error.contains("linux.devices[0]: ") && error.contains("mknod place c 1:5"), "{error}");
+        assert!(error.contains("has another file there"), "{error}");
         let left = std::fs::symlink_metadata(&place).unwrap().file_type();
         assert!(left.is_file() == (made == "file") && left.is_symlink() == (made == "link"), "{made}");
+    }
+}
+
+/// Nor is what is mounted there overwritten.
+#[test]
+fn a_mount_in_the_place_of_a_configured_device_is_named() {
+    if brisk_only("runc passes over the device without a word") {
+        return;
+    }
+    for path in ["/place", "/dev/place"] {
+        let device = |minor: i32, path: &str| json!({ "type": "c", "path": path, "major": 1, "minor": minor });
+        let devices = json!([device(3, "/dev/null"), device(7, "/dev/other"), device(5, path)]);
+        let bundle = Bundle::probe(&[]).set("/linux/devices", devices);
+        let error = bundle.mount("bind", "/etc/hostname", path, &["bind"]).container().run().fails();
+        assert!(
+            error.contains("linux.devices[2]: ") && error.contains("the root or a mount has another file there"),
+            "{error}"
+        );
     }
 }
 

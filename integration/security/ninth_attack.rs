@@ -26,6 +26,14 @@ fn a_process_whose_first_thread_has_ended_is_there() {
     }
     let container = outlived(Bundle::probe(&["outlive"]));
     assert_eq!(container.status(), "running");
+    // Nobody can come to the others.
+    let mounts = container.bundle.dir.join("mounts.json");
+    fs::write(&mounts, r#"[{"destination":"/mnt","type":"tmpfs"}]"#).unwrap();
+    let mounts = ["mounts", "add", &container.id, mounts.to_str().unwrap()];
+    for command in [&["exec", &container.id, "/probe"][..], &mounts] {
+        let error = container.call(command).fails();
+        assert!(brisk_only("the words are brisk's") || error.contains("or its first thread has"), "{error}");
+    }
     let first = pidfd_open(container.pid()).unwrap();
     container.call(&["delete", &container.id]).fails();
     container.kill("KILL").ok();

@@ -26,7 +26,7 @@ impl Child<'_> {
                 if fs::kind(&found) == mode & libc::S_IFMT && (dev == 0 || found.st_rdev == dev) {
                     return Ok(());
                 }
-                if rule == NodeRule::Refuse {
+                if let NodeRule::Refuse(_) = rule {
                     return Err(Errno::EEXIST.into());
                 }
                 fs::unlink(dir, name, 0)?;

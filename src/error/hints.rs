@@ -13,6 +13,8 @@ pub const OWN_ROOT: &str = "an ordinary user needs XDG_RUNTIME_DIR, or --root DI
 const NO_PROFILE: &str = "the profile is not loaded, the policy has no such label, or this kernel runs without the security module: see \
     /sys/kernel/security/lsm, and apparmor_parser(8) to load one";
 
+const FIRST_THREAD: &str =
+    "its first process has ended, or its first thread has: nobody joins the others, who can only be killed";
 const NOBODY_LISTENS: &str = "whoever calls brisk listens on that socket before";
 
 /// One row: stage, what was being done (anything where it is none), errno, advice. The first that fits counts.
@@ -36,6 +38,8 @@ const HINTS: &[HintRow] = &[
     (Stage::Namespace, Some(Deed::Unshare), Errno::ENOSPC, TOO_MANY_NAMESPACES),
     (Stage::Namespace, Some(Deed::Clone), Errno::EINVAL, NO_SUCH_NAMESPACE),
     (Stage::Namespace, Some(Deed::Unshare), Errno::EINVAL, NO_SUCH_NAMESPACE),
+    (Stage::Namespace, Some(Deed::Join), Errno::ESRCH, FIRST_THREAD),
+    (Stage::Rootfs, Some(Deed::ReadMounts), Errno::EINVAL, FIRST_THREAD),
     (
         Stage::Namespace,
         Some(Deed::Clone),
@@ -114,7 +118,7 @@ const HINTS: &[HintRow] = &[
         Stage::Rootfs,
         Some(Deed::MakeNode),
         Errno::EEXIST,
-        "linux.devices: the root has another file there, which is not overwritten: name another path, or take the file away",
+        "the root or a mount has another file there, which stays: name another path, or take that away",
     ),
     (
         Stage::Rootfs,

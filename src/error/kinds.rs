@@ -89,6 +89,7 @@ deeds! {
     Clone "clone3";
     Unshare "unshare";
     Join "setns";
+    ReadMounts "read the mounts";
     Connect "connect";
     TakeRoot "take the root";
     /// A file system of the kernel's.

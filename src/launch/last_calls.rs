@@ -426,10 +426,11 @@ impl<'a> Builder<'a> {
         let program = self.table.bytes(&filter.program);
         let fprog = self.table.words(&[u64::from(filter.len), program]);
         let args = [SECCOMP_SET_MODE_FILTER, filter.flags, fprog];
-        if let Some(calls) = filter.speech {
-            (self.send, self.receive) = (calls.send, calls.receive);
-            self.table.send_by(calls.send);
+        if let Some(send) = filter.speech.send {
+            self.send = send;
+            self.table.send_by(send);
         }
+        self.receive = filter.speech.receive.unwrap_or(self.receive);
         if filter.receiver.is_none() {
             self.must(index, libc::SYS_seccomp, &args);
             return;

@@ -58,8 +58,8 @@ pub enum LinkRule {
 pub enum NodeRule {
     /// The node takes its place: no image decides what a device is that every container has (CVE-2025-31133, CVE-2026-88265).
     Replace,
-    /// The other file stays, and the node is an error (config-linux, "Devices").
-    Refuse,
+    /// The other file stays, and the node, which this one of `linux.devices` asks for, is an error (config-linux, "Devices").
+    Refuse(usize),
 }
 
 /// An overlay over the root.
@@ -486,6 +486,6 @@ pub struct Filter {
     pub flags: u64,
     /// A listener is made and has to be handed over.
     pub receiver: Option<Receiver>,
-    /// How the process can still speak under it, where it can.
-    pub speech: Option<Speech>,
+    /// How the process can still speak under it.
+    pub speech: Speech,
 }

@@ -91,9 +91,11 @@ impl WantedLabel {
         let error = error.with_hint(match module {
             Module::SeLinux => {
                 "labels are saved and restored by a criu with SELinux only, and Debian's and others are built without: both that of \
-                 `checkpoint` and this one need it"
+                 `checkpoint` and this one need it, or `--lsm-profile none:` does without"
             }
-            Module::AppArmor => "criu gives it the profile that it had at the checkpoint; `--lsm-profile apparmor:NAME` names another",
+            Module::AppArmor => {
+                "criu gives it the profile that it had at the checkpoint; `--lsm-profile apparmor:NAME` names another, `none:` none"
+            }
         });
         if said_by.starts_with("--") { error } else { error.at_field(*said_by) }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::container::lookup::{Container, locked, not_running};
 use crate::container::options::Global;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::{self, HookOutput, Launch, Running};
 use crate::plan::cgroup::tolerance::Tolerance;
@@ -78,7 +78,7 @@ pub(in crate::container) fn remove(global: &Global, container: &mut Container, l
 fn mounted(container: &Container) -> Result<BTreeSet<u64>> {
     let init = container.record.live_init()?.ok_or_else(not_running)?;
     let what = || format!("read the mounts of process {}", init.pid);
-    let table = mountinfo::read(&init.pid.to_string()).at(Stage::Rootfs, what)?;
+    let table = mountinfo::read(&init.pid.to_string()).at(Stage::Rootfs, what).doing(Deed::ReadMounts, String::new)?;
     Ok(mountinfo::parse(&table).map(|mount| mount.id.into()).collect())
 }
 

@@ -23,6 +23,8 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use ::caps::Capability;
+
 use super::draft::Draft;
 use super::input::Input;
 use super::op::{ConsoleNode, Filter, Label, LastOp, RuntimeOp, SetupOp, Terminal};
@@ -415,15 +417,14 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
     if process.no_new_privileges {
         ops.push(LastOp::NoNewPrivileges);
     }
-    let listener = startup.filter.as_ref().is_some_and(|filter| filter.receiver.is_some());
-    let mut filter_at_end = None;
-    if let Some(filter) = startup.filter {
-        if process.no_new_privileges && !listener {
-            filter_at_end = Some(filter);
-        } else {
-            // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations give up.
-            ops.push(LastOp::Seccomp(Box::new(filter)));
-        }
+    let mut filter = startup.filter.map(Box::new);
+    let listener = filter.as_ref().is_some_and(|filter| filter.receiver.is_some());
+    let dies = startup.orphan == Orphan::Dies;
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations give up. One without a listener need not let
+    // a process speak, and one that dies with the runtime has a word to say first.
+    let privileged = !process.no_new_privileges && !listener;
+    if let Some(filter) = filter.take_if(|_| listener || (privileged && !dies)) {
+        ops.push(LastOp::Seccomp(filter));
     }
     let drop = startup.bounding & !sets.bounding;
     if drop != 0 {
@@ -433,15 +434,24 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
         ops.push(LastOp::KeepCaps);
     }
     ops.push(LastOp::Ids(ids(process)));
-    if startup.orphan == Orphan::Dies {
+    if dies {
         // Once more: a change of ids takes it back (prctl(2)), to give up capabilities does not.
         ops.push(LastOp::DieWithRuntime);
     }
-    ops.push(LastOp::Caps(CapMasks {
-        effective: sets.effective,
-        permitted: sets.permitted,
-        inheritable: sets.inheritable,
-    }));
+    let caps = CapMasks { effective: sets.effective, permitted: sets.permitted, inheritable: sets.inheritable };
+    if privileged && let Some(filter) = filter.take() {
+        if process.user.uid != 0 {
+            // Permitted it still is, but a change from uid 0 leaves nothing effective.
+            let more = Capability::CAP_SYS_ADMIN.bitmask() & startup.bounding;
+            ops.push(LastOp::Caps(CapMasks {
+                effective: caps.effective | more,
+                permitted: caps.permitted | more,
+                ..caps
+            }));
+        }
+        ops.push(LastOp::Seccomp(filter));
+    }
+    ops.push(LastOp::Caps(caps));
     if sets.ambient != 0 {
         ops.push(LastOp::Ambient(sets.ambient));
     }
@@ -449,9 +459,9 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
         // An `exec` that comes before `start` must not get hold of a process without a filter. It reads from the fifo, which
         // is no socket.
         if let Some(filter) =
-            filter_at_end.take_if(|filter| filter.speech.is_some_and(|calls| calls.receive == libc::SYS_read))
+            filter.take_if(|filter| filter.speech.both() && filter.speech.receive == Some(libc::SYS_read))
         {
-            ops.push(LastOp::Seccomp(Box::new(filter)));
+            ops.push(LastOp::Seccomp(filter));
         }
         ops.push(LastOp::Park);
     } else if startup.start == ProgramStart::OnSignal {
@@ -460,12 +470,25 @@ fn give_up_rights(startup: Startup<'_>, sets: &caps::CapSets, draft: &mut Draft)
     if !startup.start_hooks.is_empty() && !undumpable {
         ops.push(LastOp::ByRuntime(RuntimeOp::Undumpable));
     }
-    let filter_at_end = filter_at_end.map(Box::new);
-    let run = |hook| RuntimeOp::Hook(Box::new(hook), filter_at_end.clone());
+    let run = |hook| RuntimeOp::Hook(Box::new(hook), filter.clone());
     ops.extend(startup.start_hooks.into_iter().map(run).map(LastOp::ByRuntime));
-    ops.extend(filter_at_end.map(LastOp::Seccomp));
+    ops.extend(filter.map(LastOp::Seccomp));
     ops.push(LastOp::Exec);
+    if dies && loses_bond(process, sets) {
+        draft.warnings.push(LOST_BOND.to_owned());
+    }
     Ok(())
+}
+
+const LOST_BOND: &str = "--die-with-parent: the program lives on where brisk is killed: the kernel forgets the bond for its label, or, without \
+    noNewPrivileges, for capabilities of `bounding` that are not `permitted`";
+
+/// Whether execve(2) takes PR_SET_PDEATHSIG back, as far as that is known: for rights that are gained by it (commit_creds() in
+/// kernel/cred.c), or for a change of label (`*_bprm_committing_creds()` of the modules).
+fn loses_bond(process: &Process, sets: &caps::CapSets) -> bool {
+    let unconfined = process.apparmor_profile.as_deref() == Some("unconfined") && process.selinux_label.is_none();
+    let gained = (sets.bounding | sets.inheritable) & !sets.permitted;
+    (has_labels(process) && !unconfined) || (process.user.uid == 0 && !process.no_new_privileges && gained != 0)
 }
 
 /// Limits above the hard ones need rights that a process in a user namespace does not have: the parent sets them.

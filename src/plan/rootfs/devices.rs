@@ -44,6 +44,8 @@ pub struct DeviceNode {
     pub uid: u32,
     /// Group, as the container sees it.
     pub gid: u32,
+    /// Which of `linux.devices` has asked for it.
+    pub index: Option<usize>,
 }
 
 impl DeviceNode {
@@ -106,6 +108,7 @@ pub fn defaults() -> Vec<DeviceNode> {
             mode: DEFAULT_MODE,
             uid: 0,
             gid: 0,
+            index: None,
         })
         .collect()
 }
@@ -125,8 +128,10 @@ pub fn parse(list: &[Device]) -> Result<Vec<DeviceNode>> {
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
     for (number, device) in list.iter().enumerate() {
         let field = || format!("linux.devices[{number}]");
-        let node = parse_one(device).below(field)?;
-        match index.get(&node.path).map(|at| &nodes[*at]) {
+        let mut node = parse_one(device).below(field)?;
+        let known = index.get(&node.path).map(|at| &nodes[*at]);
+        node.index = known.map_or(Some(number), |known| known.index);
+        match known {
             None => {
                 index.insert(node.path.clone(), nodes.len());
                 nodes.push(node);
@@ -162,6 +167,7 @@ fn parse_one(device: &Device) -> Result<DeviceNode> {
         mode: device.file_mode.unwrap_or(DEFAULT_MODE) & 0o7777,
         uid: device.uid.unwrap_or(0),
         gid: device.gid.unwrap_or(0),
+        index: None,
     })
 }
 

@@ -166,7 +166,7 @@ fn device_nodes(input: &Input<'_>, linux: &Linux, draft: &mut Draft) -> Result<(
             draft.setup.push(SetupOp::BindDevice { name, source });
         } else {
             let owner = Ids { uid: node.uid, gid: node.gid };
-            let rule = if node.is_default() { NodeRule::Replace } else { NodeRule::Refuse };
+            let rule = node.index.filter(|_| !node.is_default()).map_or(NodeRule::Replace, NodeRule::Refuse);
             draft.setup.push(SetupOp::Mknod { name, mode: node.full_mode(), dev: node.rdev(), owner, rule });
         }
     }

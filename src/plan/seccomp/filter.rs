@@ -50,7 +50,7 @@ pub(in crate::plan) fn filter(spec: &Spec, kernel: Support, warnings: &mut Vec<S
         None => program.filter,
     };
     let speech = speech(&instructions);
-    if program.receiver.is_some() && speech.is_none() {
+    if program.receiver.is_some() && !speech.both() {
         let what = "linux.seccomp: its listener cannot be handed over: the profile lets neither write nor sendto pass, or \
                     neither read nor recvfrom";
         return Err(Error::of_field(Stage::Seccomp, "linux.seccomp", what));

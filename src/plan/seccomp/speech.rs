@@ -8,15 +8,20 @@ use super::machine::{ACTION, Course, course};
 use crate::sys::seccomp::{Instruction, RET_ALLOW, RET_LOG, RET_USER_NOTIF};
 use crate::wire;
 
-/// Numbers of system calls that a filter lets pass. Both take a descriptor, an address and a length.
+/// Numbers of system calls that a filter lets pass, where it does. Both take a descriptor, an address and a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speech {
     /// To send a record.
-    pub send: i64,
+    pub send: Option<i64>,
     /// To receive one.
-    pub receive: i64,
-    /// Whether the filter notifies of the call that receives.
-    pub answered: bool,
+    pub receive: Option<i64>,
+}
+
+impl Speech {
+    /// Whether a process can ask, and hear the answer.
+    pub fn both(self) -> bool {
+        self.send.is_some() && self.receive.is_some()
+    }
 }
 
 /// Calls for a record in memory: descriptor, address, length; zeros are right for what else they take.
@@ -31,11 +36,10 @@ const FREE: [u32; 2] = [RET_ALLOW, RET_LOG];
 
 /// The calls to use under this filter. One that has to be answered by the owner of the listener will do to receive with,
 /// because the listener is handed over by then.
-pub fn speech(program: &[Instruction]) -> Option<Speech> {
-    let send = sender(program)?;
-    let free = first(program, RECEIVE, &FREE, &[]);
-    let receive = free.or_else(|| first(program, RECEIVE, &[RET_ALLOW, RET_LOG, RET_USER_NOTIF], &[]))?;
-    Some(Speech { send, receive, answered: free.is_none() })
+pub fn speech(program: &[Instruction]) -> Speech {
+    let receive = first(program, RECEIVE, &FREE, &[])
+        .or_else(|| first(program, RECEIVE, &[RET_ALLOW, RET_LOG, RET_USER_NOTIF], &[]));
+    Speech { send: sender(program), receive }
 }
 
 /// The call to send a record with.
@@ -87,7 +91,7 @@ mod tests {
     use super::*;
     use crate::plan::seccomp::{CompileOptions, compile};
 
-    fn speech_under(profile: serde_json::Value) -> Option<Speech> {
+    fn speech_under(profile: serde_json::Value) -> Speech {
         let profile = serde_json::from_value(profile).expect("a profile");
         speech(&compile(&profile, &CompileOptions::default()).expect("compiled").filter)
     }
@@ -99,27 +103,27 @@ mod tests {
         let (read, recvfrom) = (libc::SYS_read, libc::SYS_recvfrom);
         let rule = |names: &[&str], action: &str| json!({ "names": names, "action": action });
         let under = |default: &str, rules: &[serde_json::Value]| {
-            speech_under(json!({ "defaultAction": default, "listenerPath": "/l", "syscalls": rules }))
-                .map(|speech| (speech.send, speech.receive, speech.answered))
+            let speech = speech_under(json!({ "defaultAction": default, "listenerPath": "/l", "syscalls": rules }));
+            (speech.send, speech.receive)
         };
         let (allow, errno, notify) = ("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY");
-        assert_eq!(under(allow, &[rule(&["sendmsg", "sendto"], notify)]), Some((write, read, false)));
-        assert_eq!(under(allow, &[rule(&["write"], errno)]), Some((sendto, read, false)));
-        assert_eq!(under(allow, &[rule(&["read"], notify)]), Some((write, recvfrom, false)));
-        assert_eq!(under(allow, &[rule(&["read", "recvfrom"], notify)]), Some((write, read, true)));
-        assert_eq!(under(allow, &[rule(&["write", "sendto"], errno)]), None);
-        assert_eq!(under(allow, &[rule(&["read", "recvfrom"], errno)]), None);
-        assert_eq!(under(errno, &[rule(&["write", "recvfrom"], allow)]), Some((write, recvfrom, false)));
-        assert_eq!(under(errno, &[rule(&["write", "recvfrom"], "SCMP_ACT_LOG")]), Some((write, recvfrom, false)));
+        assert_eq!(under(allow, &[rule(&["sendmsg", "sendto"], notify)]), (Some(write), Some(read)));
+        assert_eq!(under(allow, &[rule(&["write"], errno)]), (Some(sendto), Some(read)));
+        assert_eq!(under(allow, &[rule(&["read"], notify)]), (Some(write), Some(recvfrom)));
+        assert_eq!(under(allow, &[rule(&["read", "recvfrom"], notify)]), (Some(write), Some(read)));
+        assert_eq!(under(allow, &[rule(&["write", "sendto"], errno)]), (None, Some(read)));
+        assert_eq!(under(allow, &[rule(&["read", "recvfrom"], errno)]), (Some(write), None));
+        assert_eq!(under(errno, &[rule(&["write", "recvfrom"], allow)]), (Some(write), Some(recvfrom)));
+        assert_eq!(under(errno, &[rule(&["write", "recvfrom"], "SCMP_ACT_LOG")]), (Some(write), Some(recvfrom)));
         let only_stdout =
             json!({ "names": ["write"], "action": allow, "args": [{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }] });
-        assert_eq!(under(errno, &[rule(&["read"], allow), only_stdout]), None, "some writes only");
+        assert_eq!(under(errno, &[rule(&["read"], allow), only_stdout]), (None, Some(read)), "some writes only");
         let conditions =
             RECORD_SENT.map(|(index, value)| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" }));
         let only_records = json!({ "names": ["write"], "action": allow, "args": conditions });
-        assert_eq!(under(errno, &[rule(&["read"], allow), only_records.clone()]), Some((write, read, false)));
+        assert_eq!(under(errno, &[rule(&["read"], allow), only_records.clone()]), (Some(write), Some(read)));
         let mut longer = only_records;
         longer["args"][0]["value"] = json!(wire::SIZE + 1);
-        assert_eq!(under(errno, &[rule(&["read"], allow), longer]), None, "other lengths only");
+        assert_eq!(under(errno, &[rule(&["read"], allow), longer]), (None, Some(read)), "other lengths only");
     }
 }

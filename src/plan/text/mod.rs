@@ -13,7 +13,7 @@ use self::describe::{OpText, host_tree, lossy, mknod, namespaces, one_line, rlim
 use super::Plan;
 use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
-use super::op::{ChildOp, LastOp, RuntimeOp, SetupOp};
+use super::op::{ChildOp, LastOp, NodeRule, RuntimeOp, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, MountsFrom, Step};
 use crate::error::{Deed, Error, Stage, errno_text};
 use crate::spec::hooks::HookKind;
@@ -186,10 +186,14 @@ impl Plan {
             return hook_error(hook.kind, detail, said).unwrap_or_else(|| Error::errno(Stage::Hook, what, errno));
         }
         let error = Error::errno(stage, what, errno);
-        match deed {
+        let error = match deed {
             Some((deed, object)) => error.doing(deed, object),
             None => error,
+        };
+        if let ChildOp::Setup(SetupOp::Mknod { rule: NodeRule::Refuse(device), .. }) = op {
+            return error.at_field(format!("linux.devices[{device}]"));
         }
+        error
     }
 }
 

@@ -213,7 +213,7 @@ fn rule_name(rule: LinkRule) -> &'static str {
 fn node_rule(rule: NodeRule) -> &'static str {
     match rule {
         NodeRule::Replace => "replace",
-        NodeRule::Refuse => "refuse",
+        NodeRule::Refuse(_) => "refuse",
     }
 }
 
