@@ -13,6 +13,10 @@ use crate::sys::memory;
 /// neither this process's nor a child's.
 const OWN: usize = 256 << 10;
 
+/// Blocks that are larger are mappings, which go when they are freed: in dlmalloc's hands they stay for as long as anything small lies
+/// beside them, and a shim lives for months. The programs that do not are spared the system calls.
+const LARGE: usize = if cfg!(feature = "shim") { 64 << 10 } else { usize::MAX };
+
 /// dlmalloc's word for memory that is never given back.
 const EXTERN: u32 = 1;
 
@@ -93,24 +97,49 @@ fn with_heap<T>(work: impl FnOnce(&mut Dlmalloc<Supply>) -> T) -> T {
 /// The heap of the process.
 pub(super) struct Heap;
 
-// SAFETY: each call is dlmalloc's, for the same arguments, one at a time.
+// SAFETY: each call is dlmalloc's, for the same arguments, one at a time; or the kernel's, whose pages are aligned for any type.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > LARGE {
+            return memory::map(layout.size(), libc::MAP_PRIVATE).map_or(ptr::null_mut(), <*mut libc::c_void>::cast);
+        }
         // SAFETY: the caller's.
         with_heap(|heap| unsafe { heap.malloc(layout.size(), layout.align()) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > LARGE {
+            // SAFETY: the caller's; the kernel's pages are zero.
+            return unsafe { self.alloc(layout) };
+        }
         // SAFETY: the caller's.
         with_heap(|heap| unsafe { heap.calloc(layout.size(), layout.align()) })
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's.
-        with_heap(|heap| unsafe { heap.realloc(block, layout.size(), layout.align(), size) })
+        if layout.size().max(size) <= LARGE {
+            // SAFETY: the caller's.
+            return with_heap(|heap| unsafe { heap.realloc(block, layout.size(), layout.align(), size) });
+        }
+        // SAFETY: the caller's: the new size makes a layout.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: the caller's: the new size is not zero.
+        let moved = unsafe { self.alloc(wanted) };
+        if !moved.is_null() {
+            // SAFETY: both are as long as that, and the new one is nobody else's.
+            unsafe { ptr::copy_nonoverlapping(block, moved, layout.size().min(size)) };
+            // SAFETY: the caller's, who has no use of the old one any more.
+            unsafe { self.dealloc(block, layout) };
+        }
+        moved
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if layout.size() > LARGE {
+            // SAFETY: the caller's: the block is a mapping of this length, which nobody uses. So the call does not fail.
+            unsafe { libc::munmap(block.cast(), layout.size()) };
+            return;
+        }
         // SAFETY: the caller's.
         with_heap(|heap| unsafe { heap.free(block, layout.size(), layout.align()) });
     }
