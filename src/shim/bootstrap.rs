@@ -21,7 +21,7 @@ use super::protobuf::{Message, Writer, answer};
 use super::publisher::{self, Publisher};
 use super::runtime::{self, Runtime};
 use super::service::Shim;
-use super::shared::Shared;
+use super::shared::{Shared, identifier};
 use super::ttrpc::{self, Connection};
 use super::{console, events, logger, reactor, reaper, rootfs, sha256};
 
@@ -59,6 +59,8 @@ fn run(program: &OsStr) -> Answer<()> {
     if flags.namespace.is_empty() {
         return Err(Fault::unknown("shim namespace cannot be empty"));
     }
+    identifier(&flags.namespace).map_err(Fault::doing("namespace"))?;
+    identifier(&flags.id).map_err(Fault::doing("id"))?;
     match flags.action.as_str() {
         "start" => start(program, &flags),
         "delete" => delete(program, &flags),

@@ -4,6 +4,9 @@ use super::os::Moment;
 use super::protobuf::Writer;
 use super::reaper::Ended;
 
+/// The topic of ends.
+pub const EXIT: &str = "/tasks/exit";
+
 /// An event, ready to be put into its envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -60,7 +63,7 @@ pub fn start(container: &str, pid: u32) -> Notice {
 }
 
 pub fn exit(container: &str, process: &str, pid: u32, ended: Ended) -> Notice {
-    event("/tasks/exit", "containerd.events.TaskExit", |writer| {
+    event(EXIT, "containerd.events.TaskExit", |writer| {
         writer.text(1, container).text(2, process).number(3, pid).number(4, ended.status);
         moment(writer, 5, ended.at);
     })

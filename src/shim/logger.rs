@@ -17,6 +17,9 @@ use super::shared::Place;
 /// The numbers a logger has its descriptors under. The shim keeps them occupied, so that nothing of its own is there.
 const NUMBERS: [i32; 3] = [3, 4, 5];
 
+/// How long a logger may take until it says that it is there.
+const START: Duration = Duration::from_secs(30);
+
 /// How long a logger may take for what it has read when its input has ended, and after SIGTERM.
 const PATIENCE: [(Duration, i32); 2] =
     [(Duration::from_secs(2), libc::SIGTERM), (Duration::from_secs(10), libc::SIGKILL)];
@@ -26,6 +29,19 @@ const PATIENCE: [(Duration, i32); 2] =
 pub struct Logger {
     pid: i32,
     ended: Event<Ended>,
+    ready: bool,
+}
+
+impl Drop for Logger {
+    fn drop(&mut self) {
+        // One that nobody waits for any more. Later ones end with their input.
+        if !self.ready
+            && self.ended.get().is_none()
+            && let Err(errno) = os::kill(self.pid, libc::SIGKILL)
+        {
+            os::log("warning", &format!("the logger {}: {errno}", self.pid));
+        }
+    }
 }
 
 /// Occupies the numbers, before anything else is opened.
@@ -63,15 +79,20 @@ impl Logger {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pid =
             spawn(&mut command, [stdout.as_fd(), stderr.as_fd(), ready_end.as_fd()]).map_err(Fault::doing(FAILED))?;
-        let logger = Logger { pid, ended: reaper::know(pid) };
+        let mut logger = Logger { pid, ended: reaper::know(pid), ready: false };
         drop((stdout, stderr, ready_end));
         os::set_nonblocking(ready.as_fd())?;
-        let count = loop {
-            match os::read(ready.as_fd(), &mut [0]) {
-                Err(Errno::EAGAIN) => reactor::ready(ready.as_fd(), IN).await?,
-                result => break result.map_err(Fault::doing("failed to read from logging binary"))?,
+        let says = async {
+            loop {
+                match os::read(ready.as_fd(), &mut [0]) {
+                    Err(Errno::EAGAIN) => reactor::ready(ready.as_fd(), IN).await?,
+                    result => break result,
+                }
             }
         };
+        let count = within(START, says).await.unwrap_or(Err(Errno::ETIMEDOUT));
+        let count = count.map_err(Fault::doing("failed to read from logging binary"))?;
+        logger.ready = true;
         // The older scheme takes the end of the pipe for readiness.
         if scheme == "binary-v2" && count == 0 {
             let text = "logging binary did not call ready (it may have crashed or exited prematurely)";

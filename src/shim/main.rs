@@ -5,13 +5,14 @@
 //!
 //! The modules, in the order of the work: `bootstrap` is what containerd runs, with the command line of `flags` and the configuration of `options`.
 //! `ttrpc` is its connection, in the messages of `protobuf`; `service` has the requests, `task` does them to a container and `process` to one of its
-//! processes, with what is `shared` by all; `fault` is what is answered when that fails. `rootfs` is mounted, `runtime` called, which hands over a `console`; `stdio` copies what a process writes, to a
+//! processes, with its `bundle` and what is `shared` by all; `fault` is what is answered when that fails. `rootfs` is mounted, `runtime` called, which hands over a `console`; `stdio` copies what a process writes, to a
 //! `logger` for one; `reaper` hears of its end. `cgroups` finds where it is, for `metrics` (`metrics2` on v2) and `oom`. `events` are what containerd is told, by `publisher`.
 //! All of that waits in `reactor`; `os` has the system calls, and `sha256` is for the name of the socket.
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code, reason = "the tests have a main function of their own"))]
 
 mod bootstrap;
+mod bundle;
 mod cgroups;
 mod console;
 mod events;

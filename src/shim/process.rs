@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::os::Moment;
 use super::reactor::{Event, Gate};
 use super::reaper::Ended;
 use super::stdio::{Attached, Paths, Prepared};
@@ -82,8 +83,23 @@ impl Process {
         self.pid.get().cast_unsigned()
     }
 
-    /// How it ended; all zero while it has not.
+    /// How it ended; all zero while it has not, and for one that has never run.
     pub fn end(&self) -> Ended {
-        self.ended.get().unwrap_or(Ended { status: 0, at: super::os::Moment::default() })
+        let ended = self.ended.get().filter(|_| self.state.get() != State::Created);
+        ended.unwrap_or(Ended { status: 0, at: Moment::default() })
     }
+
+    /// To be called when the process has not run and will not without another start: nobody waits for its end any longer.
+    pub fn has_not_run(&self) {
+        self.ended.set(Ended { status: 255, at: Moment::now() });
+    }
+}
+
+/// What an added process is to run. The request's word on the terminal counts, as the streams are made for it.
+pub fn spec(json: &[u8], paths: &Paths) -> serde_json::Result<Vec<u8>> {
+    let mut spec: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)?;
+    spec.insert("terminal".to_owned(), paths.terminal.into());
+    let mut json = serde_json::to_vec(&spec)?;
+    json.shrink_to_fit();
+    Ok(json)
 }

@@ -1,6 +1,6 @@
 //! Sends events to containerd, in the order they happened: the next one goes when containerd has answered the last.
 //!
-//! A containerd that restarts gets what it missed. The queue is bounded, since it may also never come back.
+//! A containerd that restarts gets what it missed. The queue is bounded, since it may also never come back; ends are what it loses last.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
-use super::events::{Notice, moment};
+use super::events::{self, Notice, moment};
 use super::os::{self, Moment};
 use super::protobuf::{Message, Writer};
 use super::reactor::{self, IN, OUT, Task, within};
@@ -31,6 +31,8 @@ pub struct Publisher {
     address: String,
     namespace: String,
     queue: RefCell<VecDeque<(Vec<u8>, &'static str)>>,
+    /// How many were dropped since containerd took one.
+    lost: Cell<usize>,
     /// The task that sends them.
     task: Cell<Task>,
     /// Tasks that wait until there are none.
@@ -44,6 +46,7 @@ impl Publisher {
             address: address.strip_prefix("unix://").unwrap_or(address).to_owned(),
             namespace: namespace.to_owned(),
             queue: RefCell::default(),
+            lost: Cell::new(0),
             task: Cell::new(0),
             drained: RefCell::default(),
         });
@@ -66,9 +69,12 @@ impl Publisher {
         });
         let mut queue = self.queue.borrow_mut();
         if queue.len() == QUEUE {
-            os::log("error", &format!("containerd does not take events: one of {} is lost", queue[1].1));
-            // The first may be on its way.
-            queue.remove(1);
+            // The oldest goes, but for the first, which may be on its way. An end is for the last: somebody may wait for it for ever.
+            let least = queue.iter().skip(1).position(|(_, topic)| *topic != events::EXIT).unwrap_or(0);
+            queue.remove(1 + least);
+            if self.lost.replace(self.lost.get() + 1) == 0 {
+                os::log("error", &format!("containerd takes no events: of more than {QUEUE} that wait some are lost"));
+            }
         }
         queue.push_back((envelope.done(), event.topic));
         reactor::call(self.task.get());
@@ -106,11 +112,18 @@ impl Publisher {
                     }
                     self.queue.borrow_mut().pop_front();
                     pause = RETRY;
+                    let lost = self.lost.take();
+                    if lost > 0 {
+                        os::log("error", &format!("containerd takes events again: {lost} were lost"));
+                    }
                 }
                 Err(errno) => {
                     // The first failure on a connection that has been good is containerd's restart: try at once.
                     if link.take().is_none_or(|link| link.stream <= 1) {
-                        os::log("warning", &format!("an event of {topic} cannot be sent: {errno}"));
+                        // Once: the log holds little while containerd, who reads it, is away.
+                        if pause == RETRY {
+                            os::log("warning", &format!("an event of {topic} cannot be sent: {errno}"));
+                        }
                         reactor::sleep(pause).await;
                         pause = (pause * 2).min(RETRY_MOST);
                     }

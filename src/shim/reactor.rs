@@ -191,6 +191,16 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option
     result
 }
 
+/// What `work` makes, or `None` when the event comes first.
+pub async fn unless<T, E: Copy>(event: &Event<E>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut comes) = (pin!(work), pin!(event.wait()));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => comes.as_mut().poll(context).map(|_| None),
+    })
+    .await
+}
+
 /// Waits for a time.
 pub async fn sleep(time: Duration) {
     // Never ready: only the time ends it.
@@ -227,6 +237,11 @@ impl<T: Copy> Event<T> {
                 call(task);
             }
         }
+    }
+
+    /// Takes the value away: the event is to come once more.
+    pub fn clear(&self) {
+        self.0.borrow_mut().value = None;
     }
 
     pub fn get(&self) -> Option<T> {

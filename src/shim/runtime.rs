@@ -170,6 +170,11 @@ impl Runtime {
         })
     }
 
+    /// Whether it has anything under this id: runc, crun and brisk have a directory of that name for each container.
+    pub fn has(&self, id: &str) -> bool {
+        self.root.join(id).exists()
+    }
+
     /// Why the program did not even begin, in the words of containerd's shim (Go's os/exec).
     fn not_run(&self, error: &io::Error) -> String {
         let program = &self.program;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::fault::{Answer, Code, Fault};
 use super::oom::Watcher;
 use super::publisher::Publisher;
 
@@ -30,6 +31,16 @@ pub struct Place<'a> {
     pub number: u64,
 }
 
+/// Ids and namespaces become names of files and words of the runtime's command line: containerd's rule for both (its `identifiers`), which
+/// lets none begin with a dash or lead elsewhere, is not relied on but asked again.
+pub fn identifier(text: &str) -> Answer<()> {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if text.len() > 76 || !text.split(['.', '_', '-']).all(plain) {
+        return Err(Fault::new(Code::InvalidArgument, format!("{text:?} is no valid identifier")));
+    }
+    Ok(())
+}
+
 impl Shared {
     pub fn new(namespace: String, runtime: String, sockets: PathBuf, publisher: Rc<Publisher>) -> Shared {
         let oom = Watcher::new(Rc::clone(&publisher));
@@ -40,5 +51,19 @@ impl Shared {
     pub fn place<'a>(&'a self, container: &'a str) -> Place<'a> {
         self.console.set(self.console.get() + 1);
         Place { namespace: &self.namespace, container, sockets: &self.sockets, number: self.console.get() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn identifiers_are_names_of_files_and_nothing_else() {
+        for good in ["a", "0-9_A.b", "f00", "k8s.io", &"x".repeat(76)] {
+            assert!(super::identifier(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", ".a", "a/b", "a b", "a\0", "ä", "-x", "--help", "a-", "a..b", "a+b", &"x".repeat(77)]
+        {
+            assert!(super::identifier(bad).is_err(), "{bad}");
+        }
     }
 }

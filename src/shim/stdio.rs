@@ -123,31 +123,48 @@ impl Output {
         Output { writer, keeper: None }
     }
 
-    /// Waits until the reader of a fifo has everything, or has gone. Whoever hears of the end may give up reading
-    /// (containerd's clients do, when they have not even come to open their end).
+    /// Waits until the reader of a fifo has everything, or has gone, but not for long where he does not read: what is in there stays while
+    /// he has it open. Whoever hears of the end may give up reading (containerd's clients do, when they have not even come to open their end).
     async fn taken(mut self) -> Result<(), Errno> {
-        /// As many pages as a pipe may have; more are only had by whoever asks for them.
-        const MOST: i32 = 1 << 8;
+        const PATIENCE: Duration = Duration::from_secs(2);
         if self.keeper.take().is_none() {
             return Ok(());
         }
-        // A pipe can be waited for to have room, but not to be empty: of one page that is the same.
-        let mut pages = 1;
-        while pages <= MOST {
-            match fcntl(&self.writer, FcntlArg::F_SETPIPE_SZ(pages * 4096)) {
-                Err(Errno::EBUSY) => pages *= 2,
-                Err(errno) => return Err(errno),
-                Ok(_) => {
-                    let ready = look(&self.writer)?;
-                    if ready.contains(PollFlags::POLLERR) || ready.contains(PollFlags::POLLOUT) && pages == 1 {
-                        return Ok(());
-                    }
-                    reactor::ready(self.writer.as_fd(), OUT).await?;
-                    pages = 1;
-                }
+        reactor::within(PATIENCE, self.emptied()).await.unwrap_or(Ok(()))
+    }
+
+    async fn emptied(&self) -> Result<(), Errno> {
+        // A pipe can be waited for to have room, but not to be empty: of one page that is the same. Its room is a power of two, so that some
+        // have it with more than a page in them: only those have to be looked at again.
+        const PAUSE_MOST: Duration = Duration::from_millis(50);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let pages = self.shrink()?;
+            let ready = look(&self.writer)?;
+            if ready.contains(PollFlags::POLLERR) || ready.contains(PollFlags::POLLOUT) && pages == 1 {
+                return Ok(());
+            }
+            if ready.contains(PollFlags::POLLOUT) {
+                reactor::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MOST);
+            } else {
+                reactor::ready(self.writer.as_fd(), OUT).await?;
             }
         }
-        Ok(())
+    }
+
+    /// Takes away what room can be taken; how many pages are left.
+    fn shrink(&self) -> Result<i32, Errno> {
+        /// As many pages as a pipe may have; more are only had by whoever asks for them.
+        const MOST: i32 = 1 << 8;
+        let mut pages = 1;
+        loop {
+            match fcntl(&self.writer, FcntlArg::F_SETPIPE_SZ(pages * 4096)) {
+                Err(Errno::EBUSY) if pages < MOST => pages *= 2,
+                Err(errno) => return Err(errno),
+                Ok(_) => return Ok(pages),
+            }
+        }
     }
 }
 
@@ -168,11 +185,13 @@ async fn open_output(uri: &str) -> io::Result<Output> {
         let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
         std::fs::DirBuilder::new().recursive(true).create(parent)?;
         let mut options = std::fs::OpenOptions::new();
-        return Ok(Output::plain(options.append(true).create(true).mode(0o644).open(path)?.into()));
+        // Were it a fifo, everything would wait for its reader.
+        options.append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK);
+        return Ok(Output::plain(options.open(path)?.into()));
     }
     use std::os::unix::fs::FileTypeExt;
     if !std::fs::metadata(path)?.file_type().is_fifo() {
-        return Ok(Output::plain(os::open(path, libc::O_WRONLY | libc::O_APPEND)?));
+        return Ok(Output::plain(os::open(path, libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK)?));
     }
     let writer = match os::open(path, libc::O_WRONLY | libc::O_NONBLOCK) {
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
@@ -203,9 +222,11 @@ async fn once_read(path: &str) -> io::Result<OwnedFd> {
 #[derive(Debug, Default)]
 pub struct Attached {
     tasks: Vec<Task>,
+    /// The one of them that copies input.
+    input: Option<Task>,
     copies: Rc<Copies>,
     /// Keeps the input from ending until the client says so.
-    stdin: RefCell<Option<OwnedFd>>,
+    stdin: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     logger: Option<Logger>,
 }
@@ -292,14 +313,16 @@ impl Attached {
 
     fn copy_in(&mut self, path: &str, to: OwnedFd) -> io::Result<()> {
         let from = os::open(path, libc::O_RDONLY | libc::O_NONBLOCK)?;
-        self.stdin = RefCell::new(Some(os::open(path, libc::O_WRONLY | libc::O_NONBLOCK)?));
-        self.tasks.push(reactor::spawn(async move {
+        self.stdin = Some(os::open(path, libc::O_WRONLY | libc::O_NONBLOCK)?);
+        let task = reactor::spawn(async move {
             // Whoever does not read his input ends it so: EPIPE is no failure.
             match copy(&from, &to, &Cell::new(false)).await {
                 Ok(()) | Err(Errno::EPIPE) => {}
                 Err(errno) => os::log("warning", &format!("input is lost: {errno}")),
             }
-        }));
+        });
+        self.input = Some(task);
+        self.tasks.push(task);
         Ok(())
     }
 
@@ -326,7 +349,7 @@ impl Attached {
     }
 
     /// The client has nothing more to say.
-    pub fn close_stdin(&self) {
+    pub fn close_stdin(&mut self) {
         self.stdin.take();
     }
 
@@ -337,9 +360,11 @@ impl Attached {
         }
     }
 
-    /// The process has ended.
-    pub fn ended(&self) {
-        if self.terminal.is_some() {
+    /// The process has ended, and takes no input. Only what it wrote is needed until it is deleted, which may be never.
+    pub fn ended(&mut self) {
+        self.close_stdin();
+        self.input.take().into_iter().for_each(reactor::cancel);
+        if self.terminal.take().is_some() {
             self.copies.ending.set(true);
             self.tasks.iter().copied().for_each(reactor::call);
         }

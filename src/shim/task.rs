@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
-use serde::Deserialize;
-
+use super::bundle::{bundle_of, read_pid, shares_pids};
 use super::cgroups::Cgroups;
 use super::events::{self, Created};
 use super::fault::{Answer, Code, Fault};
 use super::oom::Watch;
 use super::options::{Options, kind_of};
 use super::os;
-use super::process::{Process, State};
+use super::process::{self, Process, State};
 use super::protobuf::{Message, Writer, answer};
-use super::reactor::{self, Task};
-use super::reaper::Maker;
+use super::reactor::{self, Event, Task};
+use super::reaper::{Ended, Maker};
 use super::runtime::{CommandStreams, Runtime, Whom};
 use super::shared::Shared;
 use super::stdio::{Paths, Prepared};
@@ -35,7 +35,7 @@ pub struct Container {
     /// Added processes that run or are being started: the container's end is told after theirs.
     running: Cell<usize>,
     /// The first process has ended: no more are added.
-    over: Cell<bool>,
+    over: Event<()>,
     /// Tasks that wait for `running` to change.
     waiting: RefCell<Vec<Task>>,
     /// Its processes are not in a pid namespace of their own, and do not end with the first.
@@ -44,38 +44,6 @@ pub struct Container {
     oom: RefCell<Option<Watch>>,
     checkpoint: String,
     parent_checkpoint: String,
-}
-
-/// The part of config.json that the shim goes by.
-#[derive(Deserialize)]
-struct ConfigPart {
-    linux: Option<Linux>,
-}
-
-#[derive(Deserialize)]
-struct Linux {
-    #[serde(default)]
-    namespaces: Vec<Namespace>,
-}
-
-#[derive(Deserialize)]
-struct Namespace {
-    r#type: String,
-    #[serde(default)]
-    path: String,
-}
-
-/// Whether the container's processes may outlive its first one. If it cannot be told they may.
-fn shares_pids(bundle: &Path) -> bool {
-    let Ok(text) = os::read_file(&bundle.join("config.json"), 64 << 20) else { return true };
-    let Ok(config) = serde_json::from_slice::<ConfigPart>(&text) else { return true };
-    let namespaces = config.linux.map(|linux| linux.namespaces).unwrap_or_default();
-    !namespaces.iter().any(|namespace| namespace.r#type == "pid" && namespace.path.is_empty())
-}
-
-fn read_pid(path: &Path) -> Answer<i32> {
-    let text = std::fs::read_to_string(path).map_err(Fault::doing("failed to retrieve OCI runtime container pid"))?;
-    text.trim().parse().map_err(Fault::doing("failed to retrieve OCI runtime container pid"))
 }
 
 fn paths(request: Message<'_>, first: u64) -> Answer<Paths> {
@@ -91,7 +59,7 @@ fn paths(request: Message<'_>, first: u64) -> Answer<Paths> {
 impl Container {
     /// Creates it. Nothing else runs before the caller has it among the shim's.
     pub async fn create(shim: &Rc<Shared>, request: Message<'_>) -> Answer<Rc<Container>> {
-        let (id, bundle) = (request.text(1)?, os::path(request.text(2)?));
+        let (id, bundle) = (request.text(1)?, bundle_of(request)?);
         let options = Options::from_any(request.message(10)?)?;
         options.save(&bundle)?;
         let checkpoint = request.text(8)?.to_owned();
@@ -105,7 +73,7 @@ impl Container {
             options,
             execs: RefCell::default(),
             running: Cell::new(0),
-            over: Cell::new(false),
+            over: Event::new(),
             waiting: RefCell::default(),
             cgroups: RefCell::default(),
             oom: RefCell::default(),
@@ -115,8 +83,7 @@ impl Container {
         let mounts = request.all(3)?;
         rootfs::make(&container.bundle, &mounts)?;
         let gate = container.init.gate.enter().await;
-        let maker = Maker::new();
-        if let Err(fault) = container.make(shim, &maker).await {
+        if let Err(fault) = container.make(shim).await {
             if !mounts.is_empty() {
                 container.clear_rootfs();
             }
@@ -138,16 +105,32 @@ impl Container {
         Ok(container)
     }
 
-    async fn make(self: &Rc<Self>, shim: &Rc<Shared>, maker: &Maker) -> Answer<()> {
+    async fn make(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
         let init = &self.init;
         let (prepared, streams) = init.paths.prepare(&self.options, shim.place(&self.id)).await?;
         if init.state.get() == State::Checkpointed {
             *init.prepared.borrow_mut() = Some((prepared, streams));
             return Ok(());
         }
+        let mut words = vec![OsStr::new("create")];
+        if self.options.no_new_keyring {
+            words.push("--no-new-keyring".as_ref());
+        }
+        self.have_made(shim, words, prepared, streams).await
+    }
+
+    /// Has the runtime make the first process, and takes it over. What it has made is deleted where that or it fails, or is killed; but
+    /// not what was there before.
+    async fn have_made(
+        self: &Rc<Self>,
+        shim: &Rc<Shared>,
+        mut words: Vec<&OsStr>,
+        prepared: Prepared,
+        streams: CommandStreams,
+    ) -> Answer<()> {
+        let what = format!("OCI runtime {} failed", words[0].display());
         let pid_file = self.bundle.join("init.pid");
-        let mut words: Vec<&OsStr> = vec!["create".as_ref(), "--bundle".as_ref(), self.bundle.as_os_str()];
-        words.extend(["--pid-file".as_ref(), pid_file.as_os_str()]);
+        words.extend(["--bundle".as_ref(), self.bundle.as_os_str(), "--pid-file".as_ref(), pid_file.as_os_str()]);
         let socket = prepared.console_socket().map(Path::to_owned);
         if let Some(socket) = &socket {
             words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
@@ -155,17 +138,18 @@ impl Container {
         if self.options.no_pivot_root {
             words.push("--no-pivot".as_ref());
         }
-        if self.options.no_new_keyring {
-            words.push("--no-new-keyring".as_ref());
-        }
         words.push(self.id.as_ref());
-        let run = self.runtime.run(&words, streams).await;
-        run.map_err(|failure| self.runtime.fault("OCI runtime create failed", &failure))?;
-        let made = self.take_over(shim, maker, init, prepared, &pid_file).await;
+        let (maker, was_there) = (Maker::new(), self.runtime.has(&self.id));
+        let made = match self.runtime.run(&words, streams).await {
+            Ok(_) => self.take_over(shim, &maker, &self.init, prepared, &pid_file).await,
+            Err(failure) => Err(self.runtime.fault(&what, &failure)),
+        };
         if made.is_err()
+            && !was_there
+            && self.runtime.has(&self.id)
             && let Err(failure) = self.runtime.call(&["delete", "--force", &self.id]).await
         {
-            os::log("warning", &self.runtime.fault("delete what was created", &failure).message);
+            os::log("warning", &self.runtime.fault("delete what was made", &failure).message);
         }
         made
     }
@@ -181,15 +165,11 @@ impl Container {
     ) -> Answer<()> {
         let pid = read_pid(pid_file)?;
         let ended = maker.end_of(pid).map_err(Fault::doing(format_args!("process {pid} is not the shim's")))?;
-        match prepared.attach(&process.paths, shim.place(&self.id)).await {
+        match self.while_it_lives(prepared.attach(&process.paths, shim.place(&self.id))).await {
             Ok(streams) => *process.streams.borrow_mut() = streams,
             Err(fault) => {
                 // Nobody would see what it does, nor be able to end it.
-                if ended.get().is_none()
-                    && let Err(errno) = os::kill(pid, libc::SIGKILL)
-                {
-                    os::log("warning", &format!("process {pid}: {errno}"));
-                }
+                end(pid, &ended);
                 return Err(fault);
             }
         }
@@ -216,10 +196,10 @@ impl Container {
     }
 
     /// A process has ended: its end is told when the answer to its start has been given, and the first process's last.
-    async fn process_ended(&self, shim: &Shared, process: &Rc<Process>, ended: super::reaper::Ended) {
+    async fn process_ended(&self, shim: &Shared, process: &Rc<Process>, ended: Ended) {
         let first = Rc::ptr_eq(process, &self.init);
         if first {
-            self.over.set(true);
+            self.over.set(());
             if self.shares_pids
                 && let Err(fault) = self.runtime.kill(&self.id, libc::SIGKILL.cast_unsigned(), Whom::All).await
                 && fault.code != Code::NotFound
@@ -233,7 +213,7 @@ impl Container {
         }
         let gate = process.gate.enter().await;
         let paused = process.state.replace(State::Stopped) == State::Paused;
-        process.streams.borrow().ended();
+        process.streams.borrow_mut().ended();
         process.ended.set(ended);
         let watch = if first { self.oom.take() } else { None };
         if let Some(watch) = watch {
@@ -245,7 +225,15 @@ impl Container {
         }
         drop(gate);
         if !first {
-            self.ran();
+            return self.ran();
+        }
+        // Of those that were added none can be started any more.
+        let added: Vec<_> = self.execs.borrow().values().cloned().collect();
+        for process in added {
+            let _gate = process.gate.enter().await;
+            if process.state.get() == State::Created {
+                process.has_not_run();
+            }
         }
     }
 
@@ -283,8 +271,6 @@ impl Container {
     async fn restore(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
         let missing = || Fault::new(Code::FailedPrecondition, "the container is already being restored");
         let (prepared, streams) = self.init.prepared.take().ok_or_else(missing)?;
-        let maker = Maker::new();
-        let pid_file = self.bundle.join("init.pid");
         let default_work = self.bundle.join("work");
         let work = if self.options.criu_work_path.is_empty() {
             default_work.as_os_str()
@@ -296,18 +282,8 @@ impl Container {
         if !self.parent_checkpoint.is_empty() {
             words.extend(["--parent-path".as_ref(), OsStr::new(&self.parent_checkpoint)]);
         }
-        words.extend(["--detach".as_ref(), "--pid-file".as_ref(), pid_file.as_os_str()]);
-        let socket = prepared.console_socket().map(Path::to_owned);
-        if let Some(socket) = &socket {
-            words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
-        }
-        if self.options.no_pivot_root {
-            words.push("--no-pivot".as_ref());
-        }
-        words.extend(["--no-subreaper".as_ref(), "--bundle".as_ref(), self.bundle.as_os_str(), self.id.as_ref()]);
-        let run = self.runtime.run(&words, streams).await;
-        run.map_err(|failure| self.runtime.fault("OCI runtime restore failed", &failure))?;
-        self.take_over(shim, &maker, &self.init, prepared, &pid_file).await
+        words.extend(["--detach", "--no-subreaper"].map(OsStr::new));
+        self.have_made(shim, words, prepared, streams).await
     }
 
     /// Adds a process, to be started.
@@ -324,11 +300,8 @@ impl Container {
         }
         let process = Process::new(id, paths(request, 3)?, State::Created);
         let spec = request.message(7)?.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default();
-        let mut spec: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(spec).map_err(Fault::doing("the process to be added"))?;
-        // The request's word counts, as the streams are made for it.
-        spec.insert("terminal".to_owned(), process.paths.terminal.into());
-        *process.spec.borrow_mut() = serde_json::to_vec(&spec).map_err(Fault::doing("the process to be added"))?;
+        let spec = process::spec(spec, &process.paths).map_err(Fault::doing("the process to be added"))?;
+        process.spec.replace(spec);
         execs.insert(id.to_owned(), Rc::new(process));
         Ok(())
     }
@@ -340,17 +313,18 @@ impl Container {
             State::Created => {}
             state => return Err(Fault::unknown(format!("cannot start a {} process", state.name()))),
         }
-        if self.over.get() {
-            let text = format!("container {} init process is not running", self.id);
-            return Err(Fault::new(Code::FailedPrecondition, text));
+        if self.over.get().is_some() {
+            return Err(self.not_running());
         }
+        // As the last attempt may have left it.
+        process.ended.clear();
         self.running.set(self.running.get() + 1);
         if let Err(fault) = self.run_exec(shim, process).await {
             // Where it has not run it stays created, as with containerd's shim, and may be started again.
             if process.spec.borrow().is_empty() {
                 process.state.set(State::Stopped);
-                process.ended.set(super::reaper::Ended { status: 255, at: os::Moment::now() });
             }
+            process.has_not_run();
             self.ran();
             return Err(fault);
         }
@@ -363,7 +337,8 @@ impl Container {
     async fn run_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
         use std::os::fd::AsRawFd;
         let maker = Maker::new();
-        let (prepared, streams) = process.paths.prepare(&self.options, shim.place(&self.id)).await?;
+        let prepare = process.paths.prepare(&self.options, shim.place(&self.id));
+        let (prepared, streams) = self.while_it_lives(prepare).await?;
         let pid_file = self.pid_file(process);
         // Only this process can name it, and it goes with the last descriptor.
         let spec = os::memory(&process.spec.borrow())?;
@@ -376,15 +351,39 @@ impl Container {
         words.extend(["--detach".as_ref(), "--pid-file".as_ref(), pid_file.as_os_str(), self.id.as_ref()]);
         let run = self.runtime.run(&words, streams).await;
         drop(spec);
-        run.map_err(|failure| self.runtime.fault("OCI runtime exec failed", &failure))?;
-        // The process runs: what goes wrong from here on ends it.
-        process.spec.take();
-        let taken = self.take_over(shim, &maker, process, prepared, &pid_file).await;
+        let taken = match run {
+            Ok(_) => {
+                // The process runs: what goes wrong from here on ends it.
+                process.spec.take();
+                self.take_over(shim, &maker, process, prepared, &pid_file).await
+            }
+            Err(failure) => {
+                // A runtime that was killed may have made it before.
+                if let Ok(pid) = read_pid(&pid_file)
+                    && let Ok(ended) = maker.end_of(pid)
+                {
+                    end(pid, &ended);
+                }
+                Err(self.runtime.fault("OCI runtime exec failed", &failure))
+            }
+        };
         // Its number is known now, or never will be.
-        if let Err(error) = std::fs::remove_file(&pid_file) {
-            os::log("warning", &format!("{}: {error}", pid_file.display()));
+        match std::fs::remove_file(&pid_file) {
+            Err(error) if taken.is_ok() || error.kind() != std::io::ErrorKind::NotFound => {
+                os::log("warning", &format!("{}: {error}", pid_file.display()));
+            }
+            _ => {}
         }
         taken
+    }
+
+    fn not_running(&self) -> Fault {
+        Fault::new(Code::FailedPrecondition, format!("container {} init process is not running", self.id))
+    }
+
+    /// What an added process waits for alone, a reader or a logger: its container's end does not wait for it.
+    async fn while_it_lives<T>(&self, work: impl Future<Output = Answer<T>>) -> Answer<T> {
+        reactor::unless(&self.over, work).await.unwrap_or_else(|| Err(self.not_running()))
     }
 
     fn pid_file(&self, process: &Process) -> PathBuf {
@@ -392,7 +391,7 @@ impl Container {
     }
 
     /// How it ended; all zero where it has never run.
-    pub async fn delete_exec(&self, process: &Rc<Process>) -> Answer<super::reaper::Ended> {
+    pub async fn delete_exec(&self, process: &Rc<Process>) -> Answer<Ended> {
         let gate = process.gate.enter().await;
         deletable(process.state.get())?;
         let streams = process.streams.take();
@@ -400,8 +399,7 @@ impl Container {
         drop(streams);
         let ended = process.end();
         if process.state.replace(State::Deleted) == State::Created {
-            // Whoever waits for it need not wait any longer.
-            process.ended.set(super::reaper::Ended { status: 255, at: os::Moment::now() });
+            process.has_not_run();
         }
         self.execs.borrow_mut().remove(&process.id);
         drop(gate);
@@ -410,10 +408,24 @@ impl Container {
 
     /// Deletes the container, which the caller takes off the shim's.
     pub async fn delete(&self, shim: &Shared) -> Answer<()> {
-        let gate = self.init.gate.enter().await;
+        /// For a process that the runtime has killed.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let mut gate = self.init.gate.enter().await;
         deletable(self.init.state.get())?;
         // Before the streams are waited for: what else is in the container may hold them.
-        let deleted = self.runtime.delete(&self.id).await;
+        let mut deleted = self.runtime.delete(&self.id).await;
+        if self.init.state.get() == State::Created {
+            // Or it is still there, and needs its streams.
+            deleted?;
+            deleted = Ok(());
+            // It has been killed: its end is told first, and the deletion says how it ended.
+            drop(gate);
+            if reactor::within(PATIENCE, self.init.ended.wait()).await.is_none() {
+                os::log("warning", &format!("the process of {}, which is deleted, does not end", self.id));
+            }
+            gate = self.init.gate.enter().await;
+            deletable(self.init.state.get())?;
+        }
         let streams = self.init.streams.take();
         streams.finish().await;
         drop(streams);
@@ -575,6 +587,15 @@ impl Container {
         shim.publisher.publish(events::checkpointed(&self.id, path));
         drop(gate);
         Ok(())
+    }
+}
+
+/// Kills a process, unless it has ended.
+fn end(pid: i32, ended: &Event<Ended>) {
+    if ended.get().is_none()
+        && let Err(errno) = os::kill(pid, libc::SIGKILL)
+    {
+        os::log("warning", &format!("process {pid}: {errno}"));
     }
 }
 

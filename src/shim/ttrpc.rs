@@ -1,6 +1,6 @@
 //! The frames of ttrpc (its PROTOCOL.md), and the server's side of a connection. Only unary requests: the task API has no other.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -11,12 +11,14 @@ use nix::errno::Errno;
 use super::fault::{Answer, Code, Fault};
 use super::os;
 use super::protobuf::{Malformed, Message, Writer};
-use super::reactor::{self, IN, OUT, Task};
+use super::reactor::{self, Event, IN, OUT, Task};
 
 /// Bytes of a frame's header: length, stream, type, flags.
 pub const HEADER: usize = 10;
 /// The protocol's limit of a message.
 pub const MAX_MESSAGE: usize = 4 << 20;
+/// What is read at once.
+const CHUNK: usize = 4096;
 pub const REQUEST: u8 = 1;
 pub const RESPONSE: u8 = 2;
 
@@ -63,9 +65,9 @@ pub struct Call {
 pub struct Connection {
     socket: OwnedFd,
     output: RefCell<Vec<u8>>,
-    task: Cell<Task>,
-    /// Requests that may wait for ever, to be ended when the client goes.
-    waits: RefCell<Vec<Task>>,
+    task: Task,
+    /// The client has gone: nobody waits for answers.
+    pub gone: Event<()>,
 }
 
 impl Connection {
@@ -75,25 +77,15 @@ impl Connection {
         F: Fn(Call) -> W + Clone + 'static,
         W: Future<Output = Answer<Vec<u8>>> + 'static,
     {
-        let task = Cell::new(reactor::current());
-        let connection = Rc::new(Connection { socket, output: RefCell::default(), task, waits: RefCell::default() });
+        let (task, gone) = (reactor::current(), Event::new());
+        let connection = Rc::new(Connection { socket, output: RefCell::default(), task, gone });
         if let Err(errno) = connection.turns(&handle).await
             && errno != Errno::ECONNRESET
             && errno != Errno::EPIPE
         {
             os::log("warning", &format!("a client's connection: {errno}"));
         }
-        for wait in connection.waits.take() {
-            reactor::cancel(wait);
-        }
-        // Answers of requests that are still being worked on go nowhere.
-        connection.task.set(0);
-    }
-
-    /// The running request may wait for ever: it ends with the connection.
-    pub fn waits(&self) -> Leave<'_> {
-        self.waits.borrow_mut().push(reactor::current());
-        Leave(self)
+        connection.gone.set(());
     }
 
     async fn turns<F, W>(self: &Rc<Self>, handle: &F) -> Result<(), Errno>
@@ -116,16 +108,18 @@ impl Connection {
             }
             while let Some(bytes) = take_frame(&mut input, &mut skip) {
                 self.start(&bytes, handle);
+                // The room of a large request is not for the life of the connection.
+                input.shrink_to(CHUNK);
             }
-            if input.is_empty() {
-                // A large request must not stay in memory for the life of the connection.
-                input = Vec::new();
+            if let Some(header) = Header::read(&input) {
+                // At once, instead of twice as much again and again: what that leaves stays with the heap.
+                input.reserve_exact(HEADER + header.length - input.len());
             }
         }
     }
 
     fn fill(&self, input: &mut Vec<u8>) -> Result<usize, Errno> {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; CHUNK];
         let count = os::read(self.socket.as_fd(), &mut buffer)?;
         input.extend_from_slice(&buffer[..count]);
         Ok(count)
@@ -145,16 +139,14 @@ impl Connection {
         if header.kind != REQUEST {
             return;
         }
-        match self.call(&bytes[HEADER..]) {
-            Err(Malformed) => self.answer(header.stream, Err(Malformed.into())),
-            Ok(call) => {
-                let (handle, connection) = (handle.clone(), Rc::clone(self));
-                reactor::spawn(async move {
-                    let answer = handle(call).await;
-                    connection.answer(header.stream, answer);
-                });
-            }
-        }
+        let (handle, connection, call) = (handle.clone(), Rc::clone(self), self.call(&bytes[HEADER..]));
+        reactor::spawn(async move {
+            let answer = match call {
+                Ok(call) => handle(call).await,
+                Err(malformed) => Err(malformed.into()),
+            };
+            connection.answer(header.stream, answer);
+        });
     }
 
     fn call(self: &Rc<Self>, bytes: &[u8]) -> Result<Call, Malformed> {
@@ -166,7 +158,8 @@ impl Connection {
     }
 
     fn answer(&self, stream: u32, answer: Answer<Vec<u8>>) {
-        if self.task.get() == 0 {
+        // Answers of requests that were still being worked on go nowhere.
+        if self.gone.get().is_some() {
             return;
         }
         let mut response = Writer::new();
@@ -183,7 +176,7 @@ impl Connection {
         self.output.borrow_mut().extend(frame(stream, RESPONSE, &response.done()));
         // What does not fit now is written when the client has read; an error is found by the connection's own task.
         if !matches!(self.flush(), Ok(true)) {
-            reactor::call(self.task.get());
+            reactor::call(self.task);
         }
     }
 
@@ -203,19 +196,6 @@ impl Connection {
         }
         *output = Vec::new();
         Ok(true)
-    }
-}
-
-/// Takes the running request off the list of those that end with the connection.
-#[derive(Debug)]
-pub struct Leave<'a>(&'a Connection);
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        let task = reactor::current();
-        if let Ok(mut waits) = self.0.waits.try_borrow_mut() {
-            waits.retain(|wait| *wait != task);
-        }
     }
 }
 

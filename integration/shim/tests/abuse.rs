@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use brisk_shim_tests::{Shim, bundle, context, directory};
+use brisk_shim_tests::{Shim, bundle, context, directory, program, until};
 use containerd_shim_protos::api;
 use containerd_shim_protos::ttrpc::Code;
 
@@ -217,5 +217,102 @@ fn a_shim_without_descriptors_recovers() {
     let quick = shim.create(&bundle, |_| ());
     quick.unwrap();
     end();
+    shim.shutdown();
+}
+
+/// A request as it is sent: its fields are texts or messages of less than 128 bytes.
+fn request(method: &str, payload: &[u8]) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let message = [field(1, b"containerd.task.v2.Task"), field(2, method.as_bytes()), field(3, payload)].concat();
+    frame(message.len() as u32, 1, &message)
+}
+
+/// Its requests are read together with its end, before any of them is looked at.
+#[test]
+fn a_client_that_asks_and_goes_at_once_leaves_nothing() {
+    let dir = directory();
+    let bundle = bundle(&dir, "gone", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.events.first("/tasks/create", |_| true);
+    let (open, ..) = shim.usage();
+    for waits in 1..8 {
+        let mut stream = UnixStream::connect(path(&shim)).unwrap();
+        stream.write_all(&request("Wait", b"\x0a\x04gone").repeat(waits)).unwrap();
+    }
+    shim.state("gone", "").unwrap();
+    until("its descriptors are closed", || (shim.usage().0 <= open).then_some(()));
+    shim.kill("gone", "", libc::SIGKILL).unwrap();
+    shim.wait("gone", "").unwrap();
+    shim.delete("gone", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn what_a_large_request_took_is_given_back() {
+    let dir = directory();
+    let bundle = bundle(&dir, "large", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    let mut streams = Vec::new();
+    let (.., before) = shim.usage();
+    for _ in 0..4 {
+        let mut stream = UnixStream::connect(path(&shim)).unwrap();
+        let large = frame(4 << 20, 1, &vec![0xff; 4 << 20]);
+        stream.write_all(&large).unwrap();
+        // The next has begun to come, so that something is left to be kept.
+        stream.write_all(&large[..5]).unwrap();
+        let mut header = [0; 10];
+        stream.read_exact(&mut header).unwrap();
+        streams.push(stream);
+    }
+    // What is large in good order is kept until it runs.
+    shim.create(&bundle, |_| ()).unwrap();
+    let word = "x".repeat(3 << 20);
+    for id in ["e1", "e2"] {
+        shim.exec("large", id, &["true", &word], |_| ()).unwrap();
+        shim.start_process("large", id).unwrap();
+        // A word is 128 kB at most (execve(2)).
+        assert_eq!(shim.wait("large", id).unwrap(), 255);
+        shim.delete("large", id).unwrap();
+    }
+    shim.kill("large", "", libc::SIGKILL).unwrap();
+    shim.wait("large", "").unwrap();
+    shim.delete("large", "").unwrap();
+    let small = || Some(shim.usage().3).filter(|after| *after <= before + 256);
+    let after = until(&format!("it has little more than the {before} kB of anonymous memory"), small);
+    println!("{before} kB of anonymous memory before, {after} kB after");
+    shim.shutdown();
+}
+
+#[test]
+fn what_is_no_identifier_or_no_bundle_is_refused() {
+    let dir = directory();
+    let bundle = bundle(&dir, "names", &["true"]);
+    let shim = Shim::start(&dir, &bundle);
+    let text = bundle.path.to_str().unwrap();
+    let relative = text.strip_prefix('/').unwrap();
+    for bad in ["", "/", "relative", relative, "/no/such", &format!("{text}/rootfs"), &format!("{text}/config.json")] {
+        assert_eq!(
+            code(shim.create(&bundle, |request| request.bundle = bad.into())),
+            Code::INVALID_ARGUMENT,
+            "{bad:?}"
+        );
+    }
+    for written in ["/options.json", "/runtime", "/log.json", &format!("{text}/rootfs/options.json")] {
+        assert!(std::fs::remove_file(written).is_err(), "{written}");
+    }
+    for bad in ["", "-x", "--help", "..", "a/b", "a..b", "a+b", &"x".repeat(77)] {
+        assert_eq!(code(shim.create(&bundle, |request| request.id = bad.into())), Code::INVALID_ARGUMENT, "{bad:?}");
+        for (namespace, id) in [("names", bad), (bad, "names")] {
+            for action in ["start", "delete"] {
+                let mut command = std::process::Command::new(program("SHIM"));
+                command.args(["-namespace", namespace, "-address", "/none", "-id", id, "-bundle", text, action]);
+                let output = command.current_dir(&bundle.path).stdin(std::process::Stdio::null()).output().unwrap();
+                assert!(!output.status.success(), "{action} {namespace:?} {id:?}");
+            }
+        }
+    }
+    assert_eq!(shim.run(&bundle), 0);
+    shim.delete("names", "").unwrap();
     shim.shutdown();
 }

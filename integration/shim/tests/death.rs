@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use brisk_shim_tests::{Shim, TaskBundle, bundle, command, directory, lives, until};
-use containerd_shim_protos::protobuf::Message;
+use brisk_shim_tests::{Shim, TaskBundle, bundle, command, directory, lives, options_with, program, script, until};
+use containerd_shim_protos::protobuf::{Message, well_known_types::any::Any};
 use containerd_shim_protos::{Client, TaskClient, api};
 use nix::sys::ptrace;
 use nix::sys::signal::{SIGKILL, SIGTERM, kill};
@@ -91,8 +91,8 @@ fn killed_at_call(shim: &Shim, bundle: &TaskBundle, number: usize) -> bool {
 }
 
 /// What the container's cgroup has in it.
-fn left() -> Vec<String> {
-    let cgroup = format!("{}/any", brisk_shim_tests::cgroups());
+fn left(id: &str) -> Vec<String> {
+    let cgroup = format!("{}/{id}", brisk_shim_tests::cgroups());
     let command = |entry: std::io::Result<fs::DirEntry>| {
         let path = entry.ok()?.path();
         let cgroups = fs::read_to_string(path.join("cgroup")).ok()?;
@@ -113,8 +113,8 @@ fn a_shim_may_die_at_any_system_call() {
         let reached = killed_at_call(&shim, &bundle, calls);
         until("the shim is gone", || (!shim.lives()).then_some(()));
         clean_up(&shim, &bundle);
-        until(&format!("nothing of the container is left at call {calls}: {:?}", left()), || {
-            left().is_empty().then_some(())
+        until(&format!("nothing of the container is left at call {calls}: {:?}", left("any")), || {
+            left("any").is_empty().then_some(())
         });
         assert!(!Path::new("/run/containerd/runc/brisk-shim-tests/any").exists(), "state is left at call {calls}");
         assert!(!socket(&shim).exists(), "its socket is left at call {calls}");
@@ -215,5 +215,56 @@ fn a_client_that_dies_takes_only_its_waits_along() {
     shim.kill("client", "", libc::SIGKILL).unwrap();
     assert_eq!(shim.wait("client", "").unwrap(), 137);
     shim.delete("client", "").unwrap();
+    shim.shutdown();
+}
+
+/// A runtime that is killed when its work is done, by its words.
+fn killed_after(dir: &Path, verb: &str) -> Any {
+    let runtime = dir.join(format!("killed-after-{verb}"));
+    let text = format!(
+        "#!/bin/sh\n{} \"$@\"; status=$?\ncase \" $* \" in *' {verb} '*) kill -KILL $$ ;; esac\nexit $status\n",
+        program("BRISK").display()
+    );
+    script(&runtime, &text);
+    options_with(runtime.to_str().unwrap())
+}
+
+#[test]
+fn what_a_killed_runtime_has_made_is_deleted() {
+    let dir = directory();
+    let bundle = bundle(&dir, "slain", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let state = Path::new("/run/containerd/runc/brisk-shim-tests/slain");
+    let nothing_is_left =
+        || until(&format!("nothing is left: {:?}", left("slain")), || left("slain").is_empty().then_some(()));
+    let made = shim.create(&bundle, |request| request.options = Some(killed_after(&dir, "create")).into());
+    assert!(made.unwrap_err().to_string().contains("signal: 9"));
+    assert!(!state.exists());
+    nothing_is_left();
+    // What was there before is not the failed one's.
+    shim.create(&bundle, |_| ()).unwrap();
+    let pod = TaskBundle { id: "slain".into(), path: bundle.path.clone() };
+    let other = {
+        let bundle = brisk_shim_tests::bundle(&dir, "other", &["true"]);
+        Shim::start(&dir, &bundle)
+    };
+    assert!(other.create(&pod, |_| ()).is_err());
+    assert!(state.exists());
+    other.shutdown();
+    shim.kill("slain", "", libc::SIGKILL).unwrap();
+    shim.wait("slain", "").unwrap();
+    shim.delete("slain", "").unwrap();
+    // A process that was added goes, too, and may be started again, as any that has not run.
+    shim.create(&bundle, |request| request.options = Some(killed_after(&dir, "exec")).into()).unwrap();
+    shim.start_process("slain", "").unwrap();
+    shim.exec("slain", "e", &["sleep", "1000"], |_| ()).unwrap();
+    for _ in 0..2 {
+        assert!(shim.start_process("slain", "e").unwrap_err().to_string().contains("signal: 9"));
+        until("only the first process is there", || (left("slain").len() == 1).then_some(()));
+        assert!(!bundle.path.join("e.pid").exists());
+    }
+    shim.kill("slain", "", libc::SIGKILL).unwrap();
+    shim.wait("slain", "").unwrap();
+    shim.delete("slain", "").unwrap();
     shim.shutdown();
 }

@@ -206,3 +206,52 @@ fn an_end_is_told_at_once() {
     shim.delete("fast", "").unwrap();
     shim.shutdown();
 }
+
+/// A containerd that stays away for long loses events, and the log says how many; of the ends none, as long as there is anything else.
+#[test]
+fn of_too_many_events_the_ends_are_kept() {
+    let dir = directory();
+    let bundle = bundle(&dir, "crowd", &["sleep", "1000"]);
+    let log = std::path::PathBuf::from(bundle.fifo("log"));
+    let mut log = brisk_shim_tests::open_reader(log.to_str().unwrap());
+    let mut shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("crowd", "").unwrap();
+    shim.events.first("/tasks/start", |_| true);
+    shim.server.take().unwrap().shutdown();
+    std::fs::remove_file(dir.join("c.sock.ttrpc")).unwrap();
+    let ended = |id: &str| {
+        shim.exec("crowd", id, &["true"], |_| ()).unwrap();
+        shim.start_process("crowd", id).unwrap();
+        shim.wait("crowd", id).unwrap();
+        shim.delete("crowd", id).unwrap();
+    };
+    ended("first");
+    ended("second");
+    for number in 0..2200 {
+        let id = format!("e{number}");
+        shim.exec("crowd", &id, &["true"], |_| ()).unwrap();
+        shim.delete("crowd", &id).unwrap();
+    }
+    shim.server = Some(shim.events.serve(&dir.join("c.sock.ttrpc")));
+    shim.events.first("/tasks/exec-added", |told| told.message::<task_events::TaskExecAdded>().exec_id == "e2199");
+    let ends: Vec<String> = shim
+        .events
+        .all()
+        .iter()
+        .filter(|told| told.topic == "/tasks/exit")
+        .map(|told| told.message::<task_events::TaskExit>().id)
+        .collect();
+    assert_eq!(ends, ["first", "second"]);
+    let mut text = vec![0; 65536];
+    let count = std::io::Read::read(&mut log, &mut text).unwrap();
+    let text = String::from_utf8_lossy(&text[..count]);
+    let about: Vec<&str> = text.lines().filter(|line| line.contains("event")).collect();
+    // That they cannot be sent, that some are lost, and how many were.
+    assert_eq!(about.len(), 3, "{text}");
+    assert!(about[2].contains("were lost"), "{text}");
+    shim.kill("crowd", "", libc::SIGKILL).unwrap();
+    shim.wait("crowd", "").unwrap();
+    shim.delete("crowd", "").unwrap();
+    shim.shutdown();
+}

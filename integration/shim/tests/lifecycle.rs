@@ -40,9 +40,9 @@ fn a_container_lives_and_dies() {
     assert_eq!((deleted.pid, deleted.exit_status), (pid, 137));
     assert_eq!(deleted.exited_at.seconds, state.exited_at.seconds);
     assert_eq!(code(shim.state("one", "")), Code::NOT_FOUND);
-    let topics: Vec<String> = shim.events.all().into_iter().map(|told| told.topic).collect();
     shim.events.first("/tasks/delete", |_| true);
-    assert_eq!(topics[..3], ["/tasks/create", "/tasks/start", "/tasks/exit"]);
+    let topics: Vec<String> = shim.events.all().into_iter().map(|told| told.topic).collect();
+    assert_eq!(topics, ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
     shim.shutdown();
 }
 
@@ -129,7 +129,10 @@ fn a_process_that_cannot_be_started_stays_created() {
     for name in ["e", "never"] {
         shim.exec("again", name, &["/later"], |_| ()).unwrap();
         assert!(shim.start_process("again", name).is_err());
-        assert_eq!(shim.state("again", name).unwrap().status.value(), 1, "created");
+        let state = shim.state("again", name).unwrap();
+        assert_eq!((state.status.value(), state.exit_status), (1, 0), "created");
+        // Nobody has to wait for what does not run, whether he asked before or after.
+        assert_eq!(shim.wait("again", name).unwrap(), 255);
     }
     let later = bundle.path.join("rootfs/later");
     fs::write(&later, "#!/bin/sh\nexit 3\n").unwrap();
@@ -419,5 +422,43 @@ fn a_wait_ends_with_its_time() {
     shim.kill("late", "", libc::SIGKILL).unwrap();
     shim.wait("late", "").unwrap();
     shim.delete("late", "").unwrap();
+    shim.shutdown();
+}
+
+/// What was added and never started ends with the container, for those who wait for it.
+#[test]
+fn a_wait_for_what_can_no_longer_be_started_ends() {
+    let dir = directory();
+    let bundle = bundle(&dir, "unstarted", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("unstarted", "").unwrap();
+    shim.exec("unstarted", "e", &["true"], |_| ()).unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| shim.wait("unstarted", "e"));
+        shim.kill("unstarted", "", libc::SIGKILL).unwrap();
+        assert_eq!(shim.wait("unstarted", "").unwrap(), 137);
+        assert_eq!(waits.join().unwrap().unwrap(), 255);
+    });
+    assert_eq!(shim.delete("unstarted", "e").unwrap().exit_status, 0);
+    shim.delete("unstarted", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn what_is_deleted_before_its_start_has_been_killed() {
+    let dir = directory();
+    let bundle = bundle(&dir, "unused", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let pid = shim.create(&bundle, |_| ()).unwrap();
+    let deleted = shim.delete("unused", "").unwrap();
+    assert_eq!((deleted.pid, deleted.exit_status), (pid, 137));
+    assert!(deleted.exited_at.seconds > 1_700_000_000);
+    assert!(!lives(pid.cast_signed()));
+    let told: task_events::TaskDelete = shim.events.first("/tasks/delete", |_| true).message();
+    assert_eq!((told.container_id.as_str(), told.pid, told.exit_status), ("unused", pid, 137));
+    assert_eq!(told.exited_at.seconds, deleted.exited_at.seconds);
+    let topics: Vec<String> = shim.events.all().into_iter().map(|told| told.topic).collect();
+    assert_eq!(topics, ["/tasks/create", "/tasks/exit", "/tasks/delete"]);
     shim.shutdown();
 }

@@ -8,6 +8,9 @@ use brisk_shim_tests::{
     Shim, any, bundle, context, directory, only_the_shim_writes, open_reader, process, reader, script, until,
 };
 use containerd_shim_protos::api;
+use containerd_shim_protos::ttrpc::Code;
+
+use crate::lifecycle::code;
 
 fn finish(shim: Shim, id: &str) {
     shim.delete(id, "").unwrap();
@@ -323,4 +326,118 @@ fn a_full_disk_stops_no_container() {
     assert!(began.elapsed() < Duration::from_secs(8));
     shim.shutdown();
     assert!(std::process::Command::new("umount").arg(&small).status().unwrap().success());
+}
+
+/// Neither a fifo that nobody opens nor a logger that never says that it is there.
+#[test]
+fn a_start_that_waits_for_its_streams_holds_up_no_other() {
+    let dir = directory();
+    let bundle = bundle(&dir, "held", &["sleep", "1000"]);
+    let logger = dir.join("logger");
+    script(&logger, "#!/bin/sh\nexec sleep 1000\n");
+    let shim = Shim::start(&dir, &bundle);
+    for (round, stdout) in [bundle.fifo("out"), format!("binary://{}", logger.display())].iter().enumerate() {
+        shim.create(&bundle, |_| ()).unwrap();
+        shim.start_process("held", "").unwrap();
+        let (.., children, _) = shim.usage();
+        shim.exec("held", "slow", &["sleep", "1000"], |request| request.stdout = stdout.clone()).unwrap();
+        let began = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| shim.start_process("held", "slow"));
+            let pid_file = bundle.path.join("slow.pid");
+            until("the start waits", || (pid_file.exists() || round == 1 && shim.usage().2 > children).then_some(()));
+            shim.exec("held", "quick", &["true"], |_| ()).unwrap();
+            shim.start_process("held", "quick").unwrap();
+            assert_eq!(shim.wait("held", "quick").unwrap(), 0);
+            shim.delete("held", "quick").unwrap();
+            shim.kill("held", "", libc::SIGKILL).unwrap();
+            assert_eq!(shim.wait("held", "").unwrap(), 137);
+            assert_eq!(code(waits.join().unwrap()), Code::FAILED_PRECONDITION);
+        });
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        shim.delete("held", "slow").unwrap();
+        shim.delete("held", "").unwrap();
+        until("no logger is left", || (shim.usage().2 == 0).then_some(()));
+    }
+    shim.shutdown();
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_stops_nobody() {
+    let dir = directory();
+    let bundle = bundle(&dir, "nofile", &["true"]);
+    let fifo = bundle.fifo("out");
+    let shim = Shim::start(&dir, &bundle);
+    let failed = shim.create(&bundle, |request| request.stdout = format!("file://{fifo}"));
+    assert!(failed.unwrap_err().to_string().contains(&fifo));
+    assert_eq!(shim.run(&bundle), 0);
+    finish(shim, "nofile");
+}
+
+/// What fits into a fifo stays there while its reader has it open, whenever he comes to read it.
+#[test]
+fn a_deletion_does_not_wait_long_for_what_a_fifo_holds() {
+    let dir = directory();
+    let bundle = bundle(&dir, "unread", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("unread", "").unwrap();
+    // In hundredths of a second.
+    let time = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", shim.pid)).unwrap();
+        let words: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
+    };
+    // One page, some, and as many as fill what has room for as many.
+    for pages in [1, 3, 4] {
+        let (stdout, exec) = (bundle.fifo(&format!("out{pages}")), format!("e{pages}"));
+        let mut out = open_reader(&stdout);
+        let args = ["dd", "if=/dev/zero", "bs=4k", &format!("count={pages}")];
+        shim.exec("unread", &exec, &args, |request| request.stdout = stdout.clone()).unwrap();
+        shim.start_process("unread", &exec).unwrap();
+        only_the_shim_writes(&stdout);
+        shim.wait("unread", &exec).unwrap();
+        let (began, before) = (std::time::Instant::now(), time());
+        shim.delete("unread", &exec).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(7), "{pages}: {:?}", began.elapsed());
+        assert!(time() < before + 50, "{pages}: it looks again and again");
+        let mut text = Vec::new();
+        out.read_to_end(&mut text).unwrap();
+        assert_eq!(text.len(), pages * 4096);
+    }
+    shim.kill("unread", "", libc::SIGKILL).unwrap();
+    shim.wait("unread", "").unwrap();
+    finish(shim, "unread");
+}
+
+#[test]
+fn a_process_that_has_ended_keeps_no_descriptor() {
+    let dir = directory();
+    let bundle = bundle(&dir, "ends", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("ends", "").unwrap();
+    shim.events.first("/tasks/start", |_| true);
+    let (open, ..) = shim.usage();
+    for (name, terminal) in [("pipes", false), ("terminal", true)] {
+        let (stdin, stdout) = (bundle.fifo(&format!("{name}-in")), bundle.fifo(&format!("{name}-out")));
+        let out = reader(&stdout);
+        shim.exec("ends", name, &["echo", "word"], |request| {
+            request.stdin = stdin.clone();
+            request.stdout = stdout.clone();
+            request.terminal = terminal;
+        })
+        .unwrap();
+        shim.start_process("ends", name).unwrap();
+        only_the_shim_writes(&stdout);
+        assert_eq!(shim.wait("ends", name).unwrap(), 0);
+        assert_eq!(String::from_utf8(out.join().unwrap()).unwrap().trim_end(), "word");
+        until(&format!("its descriptors are closed ({name})"), || (shim.usage().0 <= open).then_some(()));
+    }
+    for name in ["pipes", "terminal"] {
+        shim.delete("ends", name).unwrap();
+    }
+    shim.kill("ends", "", libc::SIGKILL).unwrap();
+    shim.wait("ends", "").unwrap();
+    finish(shim, "ends");
 }
