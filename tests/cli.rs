@@ -616,7 +616,11 @@ fn a_view_takes_no_empty_value() {
                 }
                 line.extend(argv(rest(row.verb)));
                 let error = parse(&line).unwrap_err().to_string();
-                assert!(error.contains(&format!("flag needs an argument: --{}", flag.long)), "{line:?}: {error}");
+                assert_eq!(
+                    error,
+                    format!("args: invalid value \"\" for --{}: must be something", flag.long),
+                    "{line:?}"
+                );
             }
         }
     }

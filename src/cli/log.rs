@@ -287,14 +287,17 @@ fn sink(destination: Option<&OsStr>) -> Result<Sink> {
     }
     let bytes = destination.as_bytes();
     let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
-    if is_read(path) {
-        let what = || format!("open the log {}", path.display());
-        return Err(Errno::EEXIST).at(Stage::Args, what).map_err(Error::of_destination);
-    }
     // A link is followed here: the path is the caller's own, and /dev/stderr is one.
     // O_NONBLOCK: a fifo that nobody reads is an error, and no end of waiting.
-    let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK).open(path);
-    Ok(Sink::File(file.at(Stage::Args, || format!("open the log {}", path.display()))?))
+    let opened = match path.file_name() {
+        Some(name) if is_read(name) => Err(Errno::EEXIST.into()),
+        _ => OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK).open(path),
+    };
+    let file = opened.at(Stage::Args, || format!("open the log {}", path.display()));
+    Ok(Sink::File(file.map_err(|error| match error.root_errno() {
+        Some(Errno::EEXIST) => error.of_destination(),
+        _ => error,
+    })?))
 }
 
 /// The socket of a log daemon. Where there is none the work goes on, as with crun, and what there is to say is said on

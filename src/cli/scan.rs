@@ -264,13 +264,9 @@ impl<'a, T> TokenWalk<'a, '_, T> {
                 next
             }
         };
-        if let FlagValue::One(name) | FlagValue::Many(name) | FlagValue::Word(name, _) = flag.value
-            && value.is_empty()
-            && self.verb.is_some_and(Verb::is_of_brisk)
-        {
-            return Err(self.lacks_value(flag, name));
-        }
-        (row.put)(self.into, value).map_err(|wanted| invalid(&format!("--{}", flag.long), value, &wanted))
+        let empty = value.is_empty() && self.verb.is_some_and(Verb::is_of_brisk);
+        let put = if empty { Err("something".into()) } else { (row.put)(self.into, value) };
+        put.map_err(|wanted| invalid(&format!("--{}", flag.long), value, &wanted))
     }
 
     /// In Go's words: Podman and CRI-O look for them to know whether `restore --lsm-mount-context` is taken.

@@ -1,6 +1,6 @@
 //! A file that a caller names, to be written as a whole.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,8 +20,8 @@ const READ: [&str; 6] = ["config.json", "config.json.unready", "state.json", "po
 
 /// Whether a file may not be written because it is called as one that brisk reads: a slip would cost a bundle, or leave a container
 /// that nothing can end. Where they are need not be known for that, and nothing is looked up.
-pub fn is_read(path: &Path) -> bool {
-    READ.iter().any(|name| path.ends_with(name))
+pub fn is_read(name: &OsStr) -> bool {
+    READ.iter().any(|read| name == *read)
 }
 
 /// A file that will be written: looked up once, so that nobody who may change the path's directories meanwhile can have it
@@ -40,11 +40,11 @@ impl Destination {
         if path.as_os_str().is_empty() {
             return Err(Errno::ENOENT);
         }
-        if is_read(path) {
-            return Err(Errno::EEXIST);
-        }
         let slash = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !slash).ok_or(Errno::EISDIR)?;
+        if is_read(name) {
+            return Err(Errno::EEXIST);
+        }
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = fs::open(fs::CWD, &fs::c_path(dir)?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
         let name = fs::c_path(Path::new(name))?;

@@ -216,10 +216,10 @@ pub fn die_with_parent(command: &mut std::process::Command) -> &mut std::process
 }
 
 /// Neither the command nor what it starts gains rights by an execve (`PR_SET_NO_NEW_PRIVS`).
-pub fn never_gains(command: &mut std::process::Command) -> &mut std::process::Command {
+pub fn never_gains(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     // SAFETY: one system call, which neither allocates nor takes a lock.
-    unsafe { command.pre_exec(|| prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop).map_err(Into::into)) }
+    unsafe { command.pre_exec(|| prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop).map_err(Into::into)) };
 }
 
 /// Starts a program. No signal is blocked in it: std hands on the mask, and those that we have blocked are for us to read.

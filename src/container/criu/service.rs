@@ -70,20 +70,15 @@ const QUOTED: usize = 1024;
 impl Service {
     /// Starts it to bring a process back. The standard input is ours: there it looks for the terminal of `--shell-job`.
     pub fn restoring(process: Option<&Process>) -> Result<Service> {
-        Service::spawn(Stdio::inherit(), |command| {
-            // CRIU before 3.19 does not save no_new_privs. What it restores has what it has itself.
-            if process.is_some_and(|process| process.no_new_privileges) {
-                process::never_gains(command);
-            }
-        })
+        Service::spawn(Stdio::inherit(), process)
     }
 
     /// Starts it.
     pub fn start() -> Result<Service> {
-        Service::spawn(Stdio::null(), |_| {})
+        Service::spawn(Stdio::null(), None)
     }
 
-    fn spawn(input: Stdio, prepare: impl FnOnce(&mut Command)) -> Result<Service> {
+    fn spawn(input: Stdio, restored: Option<&Process>) -> Result<Service> {
         let (ours, theirs) = socket::pair().at(Stage::Criu, || "make a socket pair")?;
         let errors = fs::memfd(c"brisk-criu-stderr").at(Stage::Criu, || "make a memory file")?;
         let copy = errors.try_clone().at(Stage::Criu, || "copy a descriptor")?;
@@ -91,7 +86,10 @@ impl Service {
         let missing = || Error::new(Stage::Criu, "criu: executable file not found in $PATH").with_hint("install CRIU");
         let mut command = Command::new(find_program("criu").ok_or_else(missing)?);
         command.arg("swrk").arg(theirs.as_raw_fd().to_string()).stdin(input).stdout(Stdio::null()).stderr(copy);
-        prepare(&mut command);
+        // CRIU before 3.19 does not save no_new_privs. What it restores has what it has itself.
+        if restored.is_some_and(|process| process.no_new_privileges) {
+            process::never_gains(&mut command);
+        }
         let child = process::spawn(&mut command).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => missing(),
             _ => Error::new(Stage::Criu, format!("start criu: {}", io_text(&error))),
