@@ -107,15 +107,12 @@ fn run(verb: &str, arg: &str) -> Value {
         "threads" => json!(spawn_children(arg.parse().unwrap())),
         // The process is there when its first thread has ended.
         "outlive" => {
-            #[expect(clippy::disallowed_methods, reason = "a second thread is what is wanted")]
-            std::thread::spawn(|| {
-                loop {
-                    std::thread::park()
-                }
-            });
+            second_thread();
             json!(raw::call(libc::SYS_exit, &[3]).is_ok())
         }
-        "seize" => attack::seize(),
+        "hold" => attack::trace(arg.parse().unwrap(), 0),
+        "seize" => attack::seize(arg),
+        "traced" => traced(arg.parse().ok()),
         "syscall" => {
             let mut numbers = arg.split(',').map(|n| n.parse::<i64>().unwrap());
             let nr = numbers.next().unwrap();
@@ -130,6 +127,35 @@ fn run(verb: &str, arg: &str) -> Value {
 }
 
 /// Prints what was found so far, then waits to be killed (or for `seconds`, when given).
+/// A second thread, which does nothing; its number.
+fn second_thread() -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "a second thread is what is wanted")]
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park()
+        }
+    });
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let mut numbers = threads.map(|thread| thread.unwrap().file_name().to_str().unwrap().parse().unwrap());
+    numbers.find(|number| *number != std::process::id()).unwrap()
+}
+
+/// Ends with this status once its second thread is traced, or runs on.
+fn traced(status: Option<i64>) -> Value {
+    let second = second_thread();
+    let is_traced = || {
+        let status = fs::read_to_string(format!("/proc/self/task/{second}/status")).unwrap();
+        !status.lines().any(|line| line == "TracerPid:\t0")
+    };
+    while !is_traced() {}
+    match status {
+        Some(status) => json!(raw::call(libc::SYS_exit_group, &[status]).is_ok()),
+        None => loop {
+            std::thread::park();
+        },
+    }
+}
+
 fn pause(out: &Map<String, Value>, seconds: &str) {
     println!("{}", Value::Object(out.clone()));
     std::io::stdout().flush().unwrap();

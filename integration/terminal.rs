@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
-use nix::sys::termios::tcgetattr;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::common::process::{Output, wait_readable};
@@ -287,25 +289,51 @@ fn run_in_the_foreground_loses_no_byte_at_the_end() {
     assert!(text.contains("the end\r\n"));
 }
 
-/// It is another job's then.
+/// It is another job's then, until this one comes to the foreground.
 #[test]
-fn run_in_the_background_leaves_the_terminal_alone() {
-    if skip_on(&["runc", "crun"], "they change it") {
+fn run_in_the_background_is_stopped_until_the_terminal_is_its_own() {
+    if skip_on(&["runc", "crun"], "crun changes it; when runc is stopped depends on the shell") {
         return;
     }
-    let container = Bundle::sh("echo begun; exec sleep 1000000").set("/process/terminal", json!(true)).container();
+    let container = Bundle::sh("echo begun; read line; echo got $line; read line; exit 3")
+        .set("/process/terminal", json!(true))
+        .container();
     let runtime = container.command(&["run", "--bundle", container.bundle.dir.to_str().unwrap(), &container.id]);
     let pty = nix::pty::openpty(None, None).unwrap();
     let before = tcgetattr(&pty.slave).unwrap();
-    let script = process::in_shell("set -m; \"$@\" & wait $!; echo over $?", &runtime);
+    let script = process::in_shell(
+        "set -m; \"$@\" & echo job $!; read line; echo shell $line; fg >/dev/null; \
+         echo stopped $?; bg >/dev/null; read line; fg >/dev/null; echo over $?",
+        &runtime,
+    );
     let mut command = process::under(&["setsid", "--ctty"], &script);
     let end = || pty.slave.try_clone().unwrap();
     let mut shell = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
     let mut master = std::fs::File::from(pty.master);
-    read_until(&mut master, "begun");
+    let said = read_until(&mut master, "\n");
+    let job: i32 = said.split("job ").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    let stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{job}/stat")).unwrap();
+        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+    };
+    host::wait_until(stopped);
     assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
-    container.kill("KILL").ok();
-    read_until(&mut master, "over 137");
+    // What is typed is the shell's, and no end of the program's input.
+    master.write_all(b"first\n").unwrap();
+    read_until(&mut master, "shell first");
+    host::wait_until(|| !tcgetattr(&pty.slave).unwrap().local_flags.contains(LocalFlags::ICANON));
+    master.write_all(b"second\r").unwrap();
+    read_until(&mut master, "got second");
+    // Out of the foreground again, by a signal that it is not told of.
+    kill(Pid::from_raw(job), Signal::SIGSTOP).unwrap();
+    read_until(&mut master, "stopped ");
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &before).unwrap();
+    host::wait_until(stopped);
+    master.write_all(b"third\n").unwrap();
+    host::wait_until(|| !tcgetattr(&pty.slave).unwrap().local_flags.contains(LocalFlags::ICANON));
+    master.write_all(b"fourth\r").unwrap();
+    read_until(&mut master, "over 3");
     assert!(shell.wait().unwrap().success());
     assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
+    container.assert_nothing_left();
 }

@@ -1,11 +1,12 @@
 //! `events`: out of memory as it happens, and numbers of a container that has ended.
 
+use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::common::host::Cgroups;
-use crate::common::{Bundle, Container, brisk_only, host, lacks, process, skip_on};
+use crate::common::{Bundle, Container, brisk_only, host, lacks, process, skip_on, time_limit};
 
 /// How often the kernel has killed for want of memory in the container's cgroup.
 fn kills(container: &Container) -> usize {
@@ -72,6 +73,23 @@ fn the_kill_of_the_container_itself_is_told() {
         let told = lines.lines().filter(|line| line.contains("\"oom\"")).count();
         assert_eq!((told, kills(&container)), (1, 1), "{lines}");
     }
+}
+
+/// Not at the next event only, which may be long in coming.
+#[test]
+fn events_end_when_nobody_reads_them_any_more() {
+    if skip_on(&["runc", "crun"], "runc learns of it at its next event") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let mut watch = container.command(&["events", "--interval", "100s", &container.id]);
+    let mut events = watch.stdout(Stdio::piped()).spawn().unwrap();
+    host::wait_until(|| process::waits_in(events.id().cast_signed(), process::POLLS));
+    drop(events.stdout.take());
+    let ended = process::pidfd_open(events.id().cast_signed()).unwrap();
+    assert!(process::wait_readable(ended.as_fd(), time_limit()), "nobody reads it");
+    assert!(events.wait().unwrap().success());
 }
 
 /// An engine that asks late still learns what was used.

@@ -44,12 +44,21 @@ pub fn hunt(stop: &str) -> Value {
     json!({ "exes": prey.exes, "fds": prey.fds, "entered": prey.entered, "tries": tries })
 }
 
-/// Traces whatever comes (ptrace(2)), and waits for none of it to end.
-pub fn seize() -> Value {
+/// PTRACE_SEIZE.
+pub fn trace(thread: i64, options: i64) -> Value {
+    json!(crate::raw::call(libc::SYS_ptrace, &[0x4206, thread, 0, options]).is_ok())
+}
+
+/// Traces whatever comes (ptrace(2)), and waits for none of it to end: first threads, or all the others; or has them stop at their end.
+pub fn seize(which: &str) -> Value {
     let before = pids();
     loop {
         for pid in pids().difference(&before) {
-            let _ = crate::raw::call(libc::SYS_ptrace, &[0x4206, i64::from(*pid), 0, 0]);
+            let threads = numbers(&format!("/proc/{pid}/task"));
+            for thread in threads.iter().filter(|thread| (*thread == pid) != (which == "others")) {
+                const AT_EXIT: i64 = 0x40;
+                trace(i64::from(*thread), if which == "end" { AT_EXIT } else { 0 });
+            }
         }
     }
 }
@@ -70,7 +79,11 @@ pub fn environs(arg: &str) -> Value {
 }
 
 fn pids() -> BTreeSet<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    numbers("/proc")
+}
+
+fn numbers(dir: &str) -> BTreeSet<u32> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 

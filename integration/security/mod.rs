@@ -35,7 +35,7 @@ mod start_hooks;
 mod state_root;
 mod streams;
 mod templates;
-
+mod tenth_attack;
 mod userns;
 
 use std::fs;

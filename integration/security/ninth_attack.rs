@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -73,6 +73,90 @@ fn a_program_that_is_traced_ends() {
     assert!(said.contains("is left to whoever traces it"), "{said}");
     let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
     assert_eq!((&result["ended"], &result["exitCode"]), (&json!("exited"), &json!(5)), "{result}");
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Nor need whoever traces another thread than the first: no pidfd says then that the process has ended.
+#[test]
+fn a_program_of_which_a_thread_is_traced_ends() {
+    if brisk_only("results; runc and crun wait for ever") {
+        return;
+    }
+    let container = Bundle::probe(&["seize:others"]).container();
+    container.up().ok();
+    let result = container.bundle.dir.join("r.json");
+    let flags = ["--result", result.to_str().unwrap()];
+    let ended = || serde_json::from_str::<Value>(&fs::read_to_string(&result).unwrap()).unwrap();
+    let said = container.exec_with(&flags, &["/probe", "traced:5"]).exits(5).stderr();
+    assert!(said.contains("is left to whoever traces it"), "{said}");
+    let whole = ended();
+    assert_eq!((&whole["ended"], &whole["exitCode"]), (&json!("exited"), &json!(5)), "{whole}");
+    // Nobody has told of its time.
+    assert_eq!(whole["cpu"]["totalNs"], Value::Null, "{whole}");
+    let flags = ["--timeout", "100ms", "--result", result.to_str().unwrap()];
+    container.exec_with(&flags, &["/probe", "traced:"]).fails();
+    assert_eq!(ended()["ended"], json!("timeout"));
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// What was killed may be stopped at its end, by whom it does not let go: no signal moves it then (`PTRACE_O_TRACEEXIT`).
+#[test]
+fn a_program_that_is_held_at_its_end_keeps_no_limit_from_holding() {
+    if brisk_only("limits") {
+        return;
+    }
+    let container = Bundle::probe(&["seize:end"]).container();
+    container.up().ok();
+    let result = container.bundle.dir.join("r.json");
+    for flags in [&["--timeout", "100ms"][..], &["--output-limit", "10"]] {
+        let flags = [flags, &["--result", result.to_str().unwrap()]].concat();
+        let script = "t=0; until [ $t != 0 ]; do while read k v; do [ $k = TracerPid: ] && t=$v; done < /proc/$$/status; done; \
+                      echo a lot of output; while :; do :; done";
+        container.exec_with(&flags, &["/bin/sh", "-c", script]).fails();
+        let whole: Value = serde_json::from_str(&fs::read_to_string(&result).unwrap()).unwrap();
+        let hit = if flags[0] == "--timeout" { "timeout" } else { "output-limit" };
+        assert_eq!(whole["ended"], json!(hit), "{whole}");
+    }
+    container.delete_force().ok();
+    container.assert_nothing_left();
+}
+
+/// Ended with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).unwrap();
+    }
+}
+
+/// Such a first process is one that has ended, and its container can be deleted.
+#[test]
+fn a_first_process_of_which_a_thread_is_traced_ends() {
+    if brisk_only("runc and crun wait for ever") {
+        return;
+    }
+    let traced = || {
+        let container = Bundle::probe(&["traced:"]).without_ns("pid").container();
+        container.up().ok();
+        let threads = format!("/proc/{}/task", container.pid());
+        host::wait_until(|| fs::read_dir(&threads).unwrap().count() == 2);
+        let mut numbers =
+            fs::read_dir(threads).unwrap().map(|thread| thread.unwrap().file_name().into_string().unwrap());
+        let second: u32 = numbers.find(|number| *number != container.pid().to_string()).unwrap().parse().unwrap();
+        let mut tracer = Command::new(host::probe());
+        let tracer = Killed(tracer.args([&format!("hold:{second}"), "pause"]).stdout(Stdio::null()).spawn().unwrap());
+        let status = format!("/proc/{second}/status");
+        host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
+        (container, tracer)
+    };
+    let (container, _tracer) = traced();
+    container.kill("KILL").ok();
+    host::wait_until(|| container.status() == "stopped");
+    container.delete().ok();
+    let (container, _tracer) = traced();
     container.delete_force().ok();
     container.assert_nothing_left();
 }

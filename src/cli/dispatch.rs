@@ -133,7 +133,7 @@ fn events(global: &Global, args: &EventsArgs) -> Result<()> {
     if *stats {
         return output::print(&output::compact(&container::stats(global, id)?)?);
     }
-    container::events(global, id, *interval, &mut |event| {
+    container::events(global, id, *interval, sys::fs::STDOUT, &mut |event| {
         let audience = output::write(&output::compact(event)?)?;
         Ok(if audience == Audience::Gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })

@@ -1,6 +1,7 @@
 //! /proc/PID/stat (proc_pid_stat(5)).
 
 use std::io::{ErrorKind, Result};
+use std::path::Path;
 
 use super::file;
 
@@ -15,6 +16,8 @@ pub struct Stat {
     pub start_time: u64,
     /// A zombie, or less, and no other thread of it runs.
     pub dead: bool,
+    /// The first thread has ended, and others have not been reaped.
+    outlived: bool,
     /// By a signal or a tracer.
     pub stopped: bool,
     /// Whether execve(2) has made a program of what was forked.
@@ -32,34 +35,65 @@ const KILLED: u64 = 1 << (libc::SIGKILL - 1);
 
 /// Reads that of a process; `None` when there is no such process.
 pub fn read(pid: i32) -> Result<Option<Stat>> {
-    match file::read_record(format!("/proc/{pid}/stat")) {
-        // ESRCH: it went away between open and read.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+    let Some(mut stat) = read_file(format!("/proc/{pid}/stat"))? else { return Ok(None) };
+    if stat.outlived && !any_thread_runs(pid)? {
+        (stat.dead, stat.dying) = (true, true);
+    }
+    Ok(Some(stat))
+}
+
+/// Whether a thread of a process runs. One that has ended is there until whoever traces it has heard of that, and the process with it:
+/// no pidfd says until then that it has ended (ptrace(2)).
+fn any_thread_runs(pid: i32) -> Result<bool> {
+    let threads = match std::fs::read_dir(format!("/proc/{pid}/task")) {
+        Err(error) if is_gone(&error) => return Ok(false),
+        threads => threads?,
+    };
+    for thread in threads {
+        let thread = match thread {
+            Err(error) if is_gone(&error) => return Ok(false),
+            thread => thread?.path().join("stat"),
+        };
+        // This file is about one thread, but for the number of them.
+        if read_file(thread)?.is_some_and(|stat| !stat.dead && !stat.outlived) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn read_file(path: impl AsRef<Path>) -> Result<Option<Stat>> {
+    match file::read_record(path) {
+        Err(error) if is_gone(&error) => Ok(None),
         text => parse(&text?).map(Some).ok_or_else(|| ErrorKind::InvalidData.into()),
     }
+}
+
+/// ESRCH: it went away between open and read.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// The children of a process, whose numbers hold until it has reaped them. None of one that has ended, and none where the
 /// kernel was built without CONFIG_PROC_CHILDREN.
 pub fn children(pid: i32) -> Result<Vec<i32>> {
     match file::read_text(format!("/proc/{pid}/task/{pid}/children")) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(Vec::new()),
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
         text => Ok(text?.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
     }
 }
 
-/// How a process has ended whom its parent has not reaped, as wait(2) has it: field 52. `None` where it is gone; 0 also where the kernel
-/// does not tell us (ptrace(2), "Ptrace access mode checking").
+/// How a process has ended whom its parent has not reaped, as wait(2) has it: field 52. `None` where nobody tells us.
 pub fn exit_status(pid: i32) -> Result<Option<i32>> {
-    match file::read_record(format!("/proc/{pid}/stat")) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
-        text => {
-            let text = text?;
-            let last = text.trim_ascii_end().rsplit(|byte| *byte == b' ').next();
-            let status = last.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-            status.map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
-        }
-    }
+    let text = match file::read_record(format!("/proc/{pid}/stat")) {
+        Err(error) if is_gone(&error) => return Ok(None),
+        text => text?,
+    };
+    let last = text.trim_ascii_end().rsplit(|byte| *byte == b' ').next();
+    let status = last.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()).ok_or(ErrorKind::InvalidData)?;
+    // 0 is also what they are told who may not look (ptrace(2), "Ptrace access mode checking"), and they may not read this link.
+    let told = status != 0 || std::fs::read_link(format!("/proc/{pid}/ns/user")).is_ok();
+    Ok(told.then_some(status))
 }
 
 /// Fields 3, 4, 6, 9, 20, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
@@ -73,12 +107,12 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let session = fields.nth(1)?.parse().ok()?;
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
     let (flags, threads, start_time, pending) = (number(2)?, number(10)?, number(1)?, number(8)?);
-    // A process is there as long as one of its threads is; this is the first one's state, which may have ended before.
+    // A process is there as long as one of its threads runs; this is the first one's state, which may have ended before.
     let outlived = state == "Z" && threads > 1;
     let dead = matches!(state, "Z" | "X" | "x") && !outlived;
     let dying = flags & EXITING != 0 && !outlived || pending & KILLED != 0;
     let executed = flags & FORKED == 0;
-    Some(Stat { parent, session, start_time, dead, stopped, executed, dying })
+    Some(Stat { parent, session, start_time, dead, outlived, stopped, executed, dying })
 }
 
 #[cfg(test)]

@@ -41,6 +41,12 @@ pub fn catches(pid: i32, signal: i32) -> Result<bool> {
     }
 }
 
+/// Who traces its first thread, where that is told.
+pub fn tracer(pid: i32) -> Option<i32> {
+    let text = file::read_record_text(format!("/proc/{pid}/status")).ok()?;
+    field(&text, "TracerPid")?.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
 /// How many bytes of the process are in memory; 0 of one that is gone.
 pub fn resident(pid: i32) -> Result<u64> {
     match file::read_record_text(format!("/proc/{pid}/status")) {

@@ -26,6 +26,9 @@ pub use root::{Caller, StateRoot, identity};
 pub use status::{Facts, status};
 pub use time::{parse_rfc3339, rfc3339};
 
+/// How soon it is looked whether a process has ended of which nothing is heard, for whoever traces it has not listened.
+pub const UNHEARD: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How often what is waited for is looked at, where nothing tells of it.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 

@@ -1,6 +1,6 @@
 //! A process that cannot be confused with a later one of the same pid.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::LOOK_AGAIN;
+use super::{LOOK_AGAIN, UNHEARD};
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc::{file, stat};
-use crate::sys::{self, poll};
+use crate::sys;
+use crate::sys::poll::{self, PollFlags};
 
 /// A pid and when its process started: together they name one process of this boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -72,6 +73,22 @@ impl ProcessId {
         };
         let there = read(self.pid)?.is_some_and(|stat| stat.start_time == self.start_time && fits(&stat));
         Ok(there.then_some(pidfd))
+    }
+
+    /// Whether it ends until then. Its pidfd says so once whoever traces one of its threads has heard of that, which may be never.
+    pub fn ends(self, pidfd: BorrowedFd<'_>, by: Option<Instant>) -> Result<bool> {
+        loop {
+            let look = Instant::now() + UNHEARD;
+            let last = by.filter(|by| *by <= look);
+            let told = poll::one(pidfd, PollFlags::POLLIN, last.or(Some(look)));
+            if told.at(Stage::Signal, || format!("wait for process {} to end", self.pid))? || self.life()? == Life::Gone
+            {
+                return Ok(true);
+            }
+            if last.is_some() {
+                return Ok(false);
+            }
+        }
     }
 
     /// Pidfds of its children, without those it has made while we looked.

@@ -41,6 +41,11 @@ pub fn io_text(error: &std::io::Error) -> String {
     }
 }
 
+/// Whether it says that we or the host have too little of something, and so nothing of what was asked about.
+pub fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

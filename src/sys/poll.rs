@@ -50,6 +50,16 @@ pub fn undisturbed(fds: &mut [PollFd<'_>], by: Option<Instant>) -> Result<bool> 
     }
 }
 
+/// [`undisturbed`] for this long; the clock is not asked.
+pub fn undisturbed_for(fds: &mut [PollFd<'_>], time: Duration) -> Result<bool> {
+    loop {
+        match nix::poll::poll(fds, rounded(time)) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|ready| ready > 0),
+        }
+    }
+}
+
 /// [`any`] of one descriptor. [`PollFlags::POLLIN`] also says that a process (pidfd) has ended, and `POLLPRI` that a cgroup file has
 /// changed since it was last read (kernfs(5)).
 pub fn one(fd: BorrowedFd<'_>, events: PollFlags, by: Option<Instant>) -> Result<bool> {

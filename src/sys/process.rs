@@ -298,7 +298,8 @@ pub fn close_again() -> Result<()> {
 }
 
 /// What a program needs before it opens anything: /dev/null for every closed standard stream, or the next file
-/// opened would be taken for one (CVE-2002-0572 is what that leads to), and a SIGPIPE that writes fail with instead.
+/// opened would be taken for one (CVE-2002-0572 is what that leads to), and no SIGPIPE and no SIGXFSZ (RLIMIT_FSIZE), that writes fail
+/// with instead. They are blocked, not ignored, which a program would inherit.
 pub fn prepare() -> Result<()> {
     let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: three pollfds, as said.
@@ -311,12 +312,12 @@ pub fn prepare() -> Result<()> {
     }
     // A caller that ignores SIGCHLD hands that down, and the children of such a process are not there to be waited for
     // (wait(2), ECHILD).
-    for (signal, action) in [(libc::SIGPIPE, libc::SIG_IGN), (libc::SIGCHLD, libc::SIG_DFL)] {
-        let action = [action as u64, 0, 0, 0];
-        // SAFETY: a whole kernel sigaction with a mask of 8 bytes; neither action is an address to call.
-        done(unsafe { raw!(SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
-    }
-    Ok(())
+    let action = [libc::SIG_DFL as u64, 0, 0, 0];
+    // SAFETY: a whole kernel sigaction with a mask of 8 bytes; the action is no address to call.
+    done(unsafe { raw!(SYS_rt_sigaction, libc::SIGCHLD, action.as_ptr(), ptr::null_mut::<u64>(), 8) })?;
+    let mask = 1u64 << (libc::SIGPIPE - 1) | 1 << (libc::SIGXFSZ - 1);
+    // SAFETY: the mask is 8 readable bytes.
+    done(unsafe { raw!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const mask, ptr::null_mut::<u64>(), 8) })
 }
 
 unsafe extern "C" {

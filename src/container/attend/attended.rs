@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::watch::{ProgramCgroup, WatchedProgram};
+use super::watch::{ProgramCgroup, Watch, WatchedProgram};
 use crate::cgroup::Cgroup;
 use crate::container::caller::notify::Notify;
 use crate::container::caller::streams::Relayed;
@@ -45,13 +45,21 @@ impl<'a> Attended<'a> {
         WatchedProgram { process: &self.process, cgroup }
     }
 
+    /// Whether it has ended, also where its pidfd does not say so: that waits for whoever traces one of its threads. One that was killed
+    /// may be stopped at its end for that (`PTRACE_O_TRACEEXIT`), and does nothing more.
+    pub fn has_ended(&self, watch: Option<&Watch>) -> bool {
+        // What cannot be looked at is heard of.
+        let stat = stat::read(self.process.pid).ok().flatten();
+        stat.is_some_and(|stat| stat.dead || stat.stopped && watch.is_some_and(Watch::was_killed))
+    }
+
     /// How it ended, now that it has.
-    pub fn reap(&self) -> Result<(Exit, ChildUsage)> {
+    pub fn reap(&self) -> Result<(Exit, Option<ChildUsage>)> {
         let what = || "wait for the container";
         let Some(end) = &self.end else { return self.reap_child() };
         let patience = Instant::now() + KEEPER;
-        if let Some(ended) = launch::end_of(end.as_fd(), KEEPER)? {
-            return Ok(ended);
+        if let Some((exit, usage)) = launch::end_of(end.as_fd(), KEEPER)? {
+            return Ok((exit, Some(usage)));
         }
         // Killed, or stopped. Linux 6.15 tells it once somebody else has reaped the program, which makes the pidfd hang up (6.9).
         let pidfd = self.process.pidfd.as_fd();
@@ -61,20 +69,20 @@ impl<'a> Attended<'a> {
             told = pidfd::exit(pidfd).at(Stage::Signal, what)?;
         }
         let ToldExit::Known(exit) = told else { return Err(nobody_knows()) };
-        Ok((exit, ChildUsage::default()))
+        Ok((exit, None))
     }
 }
 
 impl Attended<'_> {
     /// Who traces it is told before us, and we are told when he has heard it: a program of the container that never does would keep us for
     /// ever.
-    fn reap_child(&self) -> Result<(Exit, ChildUsage)> {
+    fn reap_child(&self) -> Result<(Exit, Option<ChildUsage>)> {
         let pid = self.process.pid;
         let what = || format!("wait for process {pid}, which has ended");
         let mut end = None;
         loop {
-            if let Some(ended) = process::reap(pid).at(Stage::Signal, what)? {
-                return Ok(ended);
+            if let Some((exit, usage)) = process::reap(pid).at(Stage::Signal, what)? {
+                return Ok((exit, Some(usage)));
             }
             if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + TRACER) {
                 break;
@@ -82,12 +90,8 @@ impl Attended<'_> {
             poll::pause(LOOK_AGAIN).at(Stage::Signal, what)?;
         }
         (self.warn)(&format!("process {pid} has ended, and is left to whoever traces it"));
-        let status = stat::exit_status(pid).at(Stage::Signal, what)?.unwrap_or(0);
-        // 0 is also what is told to whom it does not concern.
-        if status == 0 && process::geteuid() != 0 {
-            return Err(nobody_knows());
-        }
-        Ok((process::exit_of(status), ChildUsage::default()))
+        let status = stat::exit_status(pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows)?;
+        Ok((process::exit_of(status), None))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::container::caller::flows::{Direction, Flow, Flows};
 use crate::container::caller::notify::Notify;
 use crate::container::caller::terminal::CallersTerminal;
 use crate::error::{Context, Result, Stage};
+use crate::state::UNHEARD;
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{ChildUsage, Exit};
 
@@ -30,7 +31,7 @@ pub(super) struct Relaying<'a, 'r> {
     readiness: Readiness<'r>,
     pub watch: Option<&'a mut Watch>,
     /// How the program ended, once it has.
-    status: Option<(Exit, ChildUsage)>,
+    status: Option<(Exit, Option<ChildUsage>)>,
     /// What it wrote is passed on until then, after a signal.
     last_words: Option<Instant>,
 }
@@ -94,7 +95,7 @@ impl<'a, 'r> Relaying<'a, 'r> {
             {
                 let written = self.flows.written();
                 let (cause, output) = self.watch.map_or((None, None), |watch| watch.end(exit, written));
-                return Ok(Ended { exit, usage: Some(usage), cause, output });
+                return Ok(Ended { exit, usage, cause, output });
             }
         }
     }
@@ -121,10 +122,15 @@ impl<'a, 'r> Relaying<'a, 'r> {
             _ if !runs && (written || self.last_words.is_some()) => poll::now(),
             next => next,
         };
-        let something = poll::undisturbed(&mut polled.0, by).at(Stage::Signal, || "wait for the container")?;
+        let waited = match by {
+            None => poll::undisturbed_for(&mut polled.0, UNHEARD),
+            by => poll::undisturbed(&mut polled.0, by),
+        };
+        let something = waited.at(Stage::Signal, || "wait for the container")?;
+        let look = runs && (!something || watching.is_some_and(Watch::was_killed));
         Ok(Happened {
             something,
-            ended: polled.is_ready(pidfd),
+            ended: polled.is_ready(pidfd) || look && self.attended.has_ended(watching),
             parent_gone: polled.is_ready(parent),
             signalled: polled.is_ready(signals),
             flows: ends
@@ -144,8 +150,13 @@ impl<'a, 'r> Relaying<'a, 'r> {
             return Ok(News::default());
         }
         let heard = signals::pass(self.program, self.attended.signals.as_fd(), self.watch.as_deref_mut())?;
-        if let (true, Some(terminal), Some(master)) = (heard.resized, self.terminal, &self.flows.master) {
-            terminal.resize(master.as_fd());
+        if let (Some(terminal), Some(master)) = (self.terminal, &self.flows.master) {
+            if heard.continued {
+                terminal.take_again();
+            }
+            if heard.resized || heard.continued {
+                terminal.resize(master.as_fd());
+            }
         }
         Ok(heard)
     }

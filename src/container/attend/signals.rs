@@ -18,6 +18,8 @@ pub(in crate::container) fn take() -> Result<OwnedFd> {
 pub(super) struct News {
     /// The window has another size.
     pub resized: bool,
+    /// We were stopped.
+    pub continued: bool,
     /// One was passed on, or could not be since nobody is there any more.
     pub passed: bool,
 }
@@ -44,8 +46,10 @@ pub(super) fn pass(
                 (_, libc::SIGCHLD) => reap_others(program.process.pid),
                 // It is of the caller's terminal; the program hears of its own, and without one of none, as with runc and crun.
                 (_, libc::SIGWINCH) => heard.resized = true,
-                (_, libc::SIGPIPE) => {}
+                // Of what we have written ourselves.
+                (_, libc::SIGPIPE | libc::SIGXFSZ) => {}
                 (_, signal) if interrupt::is_another(arrival) => {
+                    heard.continued |= signal == libc::SIGCONT;
                     // To one that has ended, too: its status is about to be read.
                     let what = || format!("pass signal {signal} on");
                     pidfd::signal(program.process.pidfd.as_fd(), signal).at(Stage::Signal, what)?;

@@ -56,6 +56,8 @@ pub(in crate::container) struct Watch {
     deleted: bool,
     /// When SIGTERM has had its time.
     kill_at: Option<Instant>,
+    /// When the program was killed first.
+    killed_at: Option<Instant>,
     /// When the program ended.
     ended_at: Option<Instant>,
     /// Since when what it wrote is passed on to the last of it.
@@ -111,6 +113,7 @@ impl Watch {
             passed: 0,
             deleted: false,
             kill_at: None,
+            killed_at: None,
             ended_at: None,
             flushed_from: None,
         }
@@ -282,7 +285,7 @@ impl Watch {
             // Its grace is over, or it uses it for more than to end.
             (Some(at), _) if now >= at || hard.is_some() => {
                 self.kill_at = Some(now + KILL_AGAIN);
-                kill(program)
+                self.kill(program, now)
             }
             (None, Some(cause)) => self.stop(program, cause, now),
             (None, None) if self.deadline().is_some_and(|deadline| now >= deadline) => {
@@ -300,7 +303,17 @@ impl Watch {
         // One of which that cannot be known has ended.
         let asks = may_ask && catches_term(program.process.pid).unwrap_or(false);
         self.kill_at = Some(now + if asks { self.grace } else { KILL_AGAIN });
-        if asks { deliver(program, libc::SIGTERM) } else { kill(program) }
+        if asks { deliver(program, libc::SIGTERM) } else { self.kill(program, now) }
+    }
+
+    fn kill(&mut self, program: WatchedProgram<'_>, now: Instant) -> Result<()> {
+        self.killed_at.get_or_insert(now);
+        kill(program)
+    }
+
+    /// Whether the program has had the time to die of it.
+    pub fn was_killed(&self) -> bool {
+        self.killed_at.is_some_and(|at| at.elapsed() >= KILL_AGAIN)
     }
 
     fn cpu_is_used_up(&mut self, cgroup: Option<&Cgroup>, now: Instant) -> Result<bool> {

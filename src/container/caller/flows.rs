@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::streams::{FLUSH, OutputPipe, Relayed, TerminalReading, end_of_input};
 use crate::error::{Context, Error, Result, Stage};
 use crate::sys::poll::{self, PollFlags};
+use crate::sys::tty::{self, Turn};
 use crate::sys::{descriptor, fs};
 
 /// How much is read before it has to be written: a reader that stops makes the writer wait, not us grow.
@@ -87,6 +88,8 @@ impl Flow {
         let Some(from) = self.source() else { return };
         match fs::read(from, &mut chunk) {
             Err(Errno::EAGAIN) => {}
+            // The caller's terminal is another job's now: we are stopped until we may read it.
+            Err(Errno::EIO) if self.direction == Direction::ToProgram && may_read_later(from) => {}
             // EIO: the last slave of the terminal was closed.
             Ok(0) | Err(_) => self.from = State::Ended,
             Ok(len) => {
@@ -121,6 +124,11 @@ impl Flow {
     pub fn is_done(&self) -> bool {
         self.ours.is_none() || self.from == State::Ended && self.buffer.is_empty()
     }
+}
+
+/// Whether the caller's terminal could not be read because it was another job's, and we may read it now or are asked to end.
+fn may_read_later(terminal: BorrowedFd<'_>) -> bool {
+    !tty::is_ours(terminal) && matches!(tty::await_turn(&[terminal]), Ok(Turn::Ours | Turn::Over(_)))
 }
 
 /// All flows of one program.

@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::{descriptor, fs, tty};
+use crate::sys::tty::{self, Turn};
+use crate::sys::{descriptor, fs};
 
 /// The terminal that we were called on: one of our streams, else the session's. While it is held what is typed comes as it is.
 pub(in crate::container) struct CallersTerminal {
@@ -12,13 +13,21 @@ pub(in crate::container) struct CallersTerminal {
 }
 
 impl CallersTerminal {
-    /// Takes it, if there is one.
+    /// Takes it, if there is one. All signals are taken, so the kernel would let us pass in the background, where it is another job's: we
+    /// are stopped until it is ours.
     pub fn take() -> CallersTerminal {
-        // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's. In the background the terminal is another job's;
-        // the kernel would let us pass, since all signals are taken.
-        let reads = tty::is_tty(fs::STDIN) && tty::is_ours(fs::STDIN);
+        // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
+        let reads = tty::is_tty(fs::STDIN) && tty::await_turn(&[fs::STDIN]) == Ok(Turn::Ours);
         let before = if reads { tty::make_raw(fs::STDIN).ok() } else { None };
         CallersTerminal { terminal: own_terminal(), before }
+    }
+
+    /// We were continued: a shell sets it as it likes it while its job is stopped.
+    pub fn take_again(&self) {
+        // In the background again we are stopped again. A terminal that is gone is heard of by reading.
+        if self.before.is_some() && tty::await_turn(&[fs::STDIN]) == Ok(Turn::Ours) {
+            let _ = tty::make_raw(fs::STDIN);
+        }
     }
 
     /// Its size becomes that of the container's.

@@ -70,6 +70,12 @@ impl Container {
         announce(&self.record, what)
     }
 
+    /// [`Container::announce`] for what is done in any case: whoever queues signals to himself may keep us from sending this one
+    /// (RLIMIT_SIGPENDING is each user's), and it would be by whose hand the process ended that is not known.
+    pub(in crate::container) fn forewarn(&self, global: &Global, what: impl FnOnce() -> Announcement) {
+        forewarn(global, &self.record, what);
+    }
+
     /// Keeps with it how it ended, for `state` and whoever waits later. One that cannot be locked,
     /// because it is being changed for longer than `patience` or was deleted meanwhile, needs none.
     pub(in crate::container) fn keep(&self, outcome: &Outcome, patience: Wait) -> Result<()> {
@@ -160,11 +166,16 @@ pub(in crate::container) fn spec_of(record: &Record, text: &[u8]) -> Result<Spec
 }
 
 /// [`Container::announce`].
-pub(in crate::container) fn announce(record: &Record, what: impl FnOnce() -> Announcement) -> Result<()> {
+fn announce(record: &Record, what: impl FnOnce() -> Announcement) -> Result<()> {
     let Some(creator) = attendant(record, |_| true)? else { return Ok(()) };
     pidfd::announce(creator.as_fd(), what().number())
         .at(Stage::Signal, || "tell whoever waits for the container's process")
         .map(drop)
+}
+
+/// [`Container::forewarn`].
+pub(in crate::container) fn forewarn(global: &Global, record: &Record, what: impl FnOnce() -> Announcement) {
+    announce(record, what).unwrap_or_else(|error| (global.warn)(&error.to_string()));
 }
 
 /// [`Container::monitor`].

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::cgroup::{Cgroup, Leftover, Saved};
 use crate::container::attend::announcement::Announcement;
 use crate::container::caller::files;
-use crate::container::lookup::{announce, monitor, rdt, saved_cgroup, select, status_of};
+use crate::container::lookup::{forewarn, monitor, rdt, saved_cgroup, select, status_of};
 use crate::container::make::host_hooks::poststop;
 use crate::container::make::{host_mounts, trial};
 use crate::container::options::{Delete, Global};
@@ -16,10 +16,12 @@ use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::systemd::driver::plan_cgroup;
+use crate::proc;
 use crate::spec::Spec;
 use crate::spec::status::Status;
-use crate::state::{Dir, Life, Lock, Record, Wait, does_not_exist};
+use crate::state::{Dir, Life, Lock, PidNamespace, Record, Wait, does_not_exist};
 use crate::sys;
+use crate::sys::errno::is_shortage;
 use crate::sys::poll::{self, PollFlags};
 
 /// How long a killed process may take to be gone; runc waits as long. One that is stuck in the kernel (a
@@ -36,8 +38,26 @@ enum Force {
     /// `delete --force`, which has an end.
     Yes,
     No,
+    /// One that has stopped makes room for another.
+    Room,
     /// A `run` removes what it has made.
     Own,
+}
+
+impl Force {
+    /// How long poststop hooks may take.
+    fn patience(self) -> Option<Duration> {
+        matches!(self, Force::Yes | Force::Room).then_some(PATIENCE)
+    }
+
+    /// What becomes of processes in its cgroup. The kernel leaves none of a pid namespace that has ended: where there are some of one whose
+    /// first process is not found, we are in another pid or time namespace than whoever made it, and it runs.
+    fn leftover(self, record: &Record) -> Leftover {
+        match (self, record.pid_namespace) {
+            (Force::No | Force::Room, PidNamespace::Own) => Leftover::Wait,
+            _ => Leftover::Kill,
+        }
+    }
 }
 
 /// Removes containers with everything they hold.
@@ -81,12 +101,12 @@ pub(in crate::container) fn own(global: &Global, id: &str, dir: &Dir) -> Result<
 
 /// Deletes a container that has stopped and makes room for itself; hooks that hang do not keep it.
 pub(in crate::container) fn stopped(global: &Global, id: &str, dir: &Dir) -> Result<()> {
-    found(global, id, dir, Force::Yes, &mut None)
+    found(global, id, dir, Force::Room, &mut None)
 }
 
 fn gone(global: &Global, id: &str, force: Force) -> Result<()> {
     match force {
-        Force::Yes | Force::Own => Ok(()),
+        Force::Yes | Force::Room | Force::Own => Ok(()),
         Force::No => Err(does_not_exist(&global.root, id)),
     }
 }
@@ -113,10 +133,13 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
         Ok(Some(record)) => record,
         // `create` was cut short before it wrote the record, so it has made nothing else.
         Ok(None) => return dir.remove().and_then(|()| gone()),
+        Err(error) if says_nothing(&error) => return Err(error),
         Err(error) if force != Force::No => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
-            if let Err(failure) = remove_by_config(global, id, dir) {
-                (global.warn)(&format!("delete {id}: {failure}: processes and cgroups may be left"));
+            match remove_by_config(global, id, dir) {
+                Err(failure) if says_nothing(&failure) => return Err(failure),
+                Err(failure) => (global.warn)(&format!("delete {id}: {failure}: processes and cgroups may be left")),
+                Ok(()) => {}
             }
             return dir.remove();
         }
@@ -130,8 +153,10 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
             kill_creator(global, id, &record)?;
         }
     }
-    end(&record, trace)?;
-    if let (Force::Yes, Some(cgroup)) = (force, saved_cgroup(&record)?) {
+    end(global, &record, force, trace)?;
+    if force.patience().is_some()
+        && let Some(cgroup) = saved_cgroup(&record)?
+    {
         trial::sweep(&cgroup);
     }
     mark(trace, "remove the state directory");
@@ -139,12 +164,17 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
     dir.remove()?;
     mark(trace, "poststop hooks");
     if let Some(config) = config
-        && let Err(error) = poststop(global, &record, &config, (force == Force::Yes).then_some(PATIENCE))
+        && let Err(error) = poststop(global, &record, &config, force.patience())
     {
         // The specification: a failed poststop hook is a warning, and the container is deleted all the same.
         (global.warn)(&format!("delete {id}: {error}"));
     }
     Ok(())
+}
+
+/// Whether an error is one of ours and the host's, which have too little of something, and not of the container's.
+fn says_nothing(error: &Error) -> bool {
+    error.root_errno().is_some_and(is_shortage)
 }
 
 /// Without a record the copy of config.json still tells which cgroup the container's processes are in. Without either
@@ -238,9 +268,10 @@ fn status_to_delete(dir: &Dir, record: &Record, force: Force) -> Result<Status> 
     if (status, force) != (Status::Running, Force::No) {
         return Ok(status);
     }
-    if let Some(pidfd) = record.live_init()?.map_or(Ok(None), |init| init.pidfd())? {
-        poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(ENDING))
-            .at(Stage::Signal, || "wait for the container's first process to end")?;
+    if let Some(init) = record.live_init()?
+        && let Some(pidfd) = init.pidfd()?
+    {
+        init.ends(pidfd.as_fd(), poll::within(ENDING))?;
     }
     status_of(dir, record)
 }
@@ -279,13 +310,13 @@ fn await_monitor(record: &Record, monitor: &OwnedFd) -> Result<()> {
 }
 
 /// Kills what is left and removes the cgroup.
-fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
+fn end(global: &Global, record: &Record, force: Force, trace: &mut Option<Trace>) -> Result<()> {
     mark(trace, "kill what is left");
     let cgroup = saved_cgroup(record)?;
     let init = record.live_init()?;
     let pidfd = init.map_or(Ok(None), |init| init.pidfd())?;
     if let Some(pidfd) = &pidfd {
-        announce(record, || Announcement::Deleted)?;
+        forewarn(global, record, || Announcement::Deleted);
         let what = || "kill the container's first process";
         sys::pidfd::signal(pidfd.as_fd(), libc::SIGKILL).at(Stage::Signal, what)?;
     }
@@ -294,16 +325,17 @@ fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
         Cgroup::open(cgroup)?.kill(libc::SIGKILL)?;
     }
     mark(trace, "wait for the first process to end");
-    if let (Some(pidfd), Some(init)) = (&pidfd, init) {
-        let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE))
-            .at(Stage::Signal, || "wait for the container's first process to end")?;
-        if !ended && record.life(init)? == Life::Alive {
-            return Err(Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
-                .with_hint(
-                    "a process in state D waits for a device or a network file system; a pid namespace also waits until \
-                     whoever adopted the processes of a killed exec has reaped them",
-                ));
-        }
+    if let (Some(pidfd), Some(init)) = (&pidfd, init)
+        && !init.ends(pidfd.as_fd(), poll::within(PATIENCE))?
+    {
+        let error = Error::new(Stage::Signal, format!("container init still running: process {}", init.pid));
+        return Err(match proc::status::tracer(init.pid) {
+            Some(tracer) => error.with_hint(format!("process {tracer} traces it and does not let it end")),
+            None => error.with_hint(
+                "a process in state D waits for a device or a network file system; a pid namespace also waits until \
+                 whoever adopted the processes of a killed exec has reaped them",
+            ),
+        });
     }
     if let Some(monitor) = monitor(record)? {
         mark(trace, "wait for the monitor, which reads the cgroup");
@@ -311,7 +343,14 @@ fn end(record: &Record, trace: &mut Option<Trace>) -> Result<()> {
     }
     mark(trace, "remove the cgroup");
     if let Some(cgroup) = cgroup {
-        cgroup.remove(Leftover::Kill)?;
+        let leftover = if pidfd.is_some() { Leftover::Kill } else { force.leftover(record) };
+        cgroup.remove(leftover).map_err(|error| match leftover {
+            Leftover::Kill => error,
+            Leftover::Wait => error.with_hint(
+                "its first process is not found: it may have been made in another pid or time namespace, and run. `delete --force` kills \
+                 what is in its cgroup",
+            ),
+        })?;
     }
     host_mounts::remove(record.host_mounts.as_ref())?;
     rdt(record)?.map_or(Ok(()), |rdt| rdt.remove())

@@ -1,7 +1,7 @@
 //! `events`: statistics at intervals and out-of-memory events as they happen.
 
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::container::lookup::{Container, not_running};
 use crate::container::options::Global;
 use crate::error::{Context, Result, Stage};
 use crate::spec::status::Status;
+use crate::state::Life;
 use crate::sys::poll::{self, PollFd, PollFlags};
 
 /// One line of `events`, as runc writes it.
@@ -41,34 +42,38 @@ pub fn stats(global: &Global, id: &str) -> Result<Event> {
     measured(id, &cgroup, container.rdt()?.as_ref())
 }
 
-/// Hands every event to `emit` until the container ends, or nobody wants more.
+/// Hands every event to `emit` until the container ends, or nobody wants more: whoever reads `output` is gone.
 pub fn events(
     global: &Global,
     id: &str,
     interval: Duration,
+    output: BorrowedFd<'_>,
     emit: &mut dyn FnMut(&Event) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let container = Container::load(&global.root, id)?;
     container.must_run()?;
     let cgroup = cgroup(&container)?;
     let rdt = container.rdt()?;
-    let Some(init) = container.record.init.map_or(Ok(None), |init| init.pidfd())? else {
-        return Err(not_running());
-    };
+    let init = container.record.init.ok_or_else(not_running)?;
+    let pidfd = init.pidfd()?.ok_or_else(not_running)?;
     let mut watch = cgroup.oom_watch()?;
     if watch.is_none() {
         (global.warn)(&format!("events {id}: no memory controller, so nobody tells when memory runs out"));
     }
     let mut next = Instant::now() + interval;
     loop {
-        let ended = {
-            let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+        let (told, unread) = {
+            // An end that is gone is told of without being asked for.
+            let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(output, PollFlags::empty())];
             fds.extend(watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
             let again = watch.as_ref().and_then(OomWatch::look_again).map(|soon| Instant::now() + soon);
             poll::undisturbed(&mut fds, Some(again.map_or(next, |again| again.min(next))))
                 .at(Stage::Cgroup, || "wait for events")?;
-            fds.first().and_then(PollFd::any) == Some(true)
+            (fds[0].any() == Some(true), fds[1].any() == Some(true))
         };
+        if unread {
+            return Ok(());
+        }
         // The last time after the end: what killed the container was counted before it died.
         if let Some(watch) = &mut watch {
             for _ in 0..watch.drain()? {
@@ -77,10 +82,14 @@ pub fn events(
                 }
             }
         }
-        if ended {
+        if told {
             return Ok(());
         }
         if Instant::now() >= next {
+            // Whoever traces a thread of it keeps its pidfd from telling.
+            if init.life()? == Life::Gone {
+                return Ok(());
+            }
             if emit(&measured(id, &cgroup, rdt.as_ref())?)?.is_break() {
                 return Ok(());
             }

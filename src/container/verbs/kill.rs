@@ -25,12 +25,12 @@ pub fn kill(global: &Global, args: &Kill) -> Result<()> {
         })?;
     let whom = if *all { Whom::Everyone } else { Whom::First };
     let ids = select::select(&global.root, which)?;
-    select::each(&ids, global.warn, |id| kill_one(&Container::load(&global.root, id)?, signal, whom))
+    select::each(&ids, global.warn, |id| kill_one(global, &Container::load(&global.root, id)?, signal, whom))
 }
 
-fn kill_one(container: &Container, signal: i32, whom: Whom) -> Result<()> {
+fn kill_one(global: &Global, container: &Container, signal: i32, whom: Whom) -> Result<()> {
     if signal != 0 {
-        container.announce(|| Announcement::Signal(signal))?;
+        container.forewarn(global, || Announcement::Signal(signal));
     }
     let cgroup = container.cgroup()?;
     // Without a pid namespace of its own the first process does not take the others with it.

@@ -22,9 +22,10 @@ pub fn wait(global: &Global, id: &str, timeout: Option<Duration>) -> Result<Opti
     let container = Container::load(&global.root, id)?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     // One that has ended as well, as long as it can tell how.
-    let pidfd = container.record.init.map_or(Ok(None), ProcessId::pidfd_until_reaped)?;
-    if let Some(pidfd) = &pidfd
-        && !happens(pidfd.as_fd(), PollFlags::POLLIN, deadline)?
+    let init = container.record.init;
+    let pidfd = init.map_or(Ok(None), ProcessId::pidfd_until_reaped)?;
+    if let (Some(init), Some(pidfd)) = (init, &pidfd)
+        && !init.ends(pidfd.as_fd(), deadline)?
     {
         return Ok(None);
     }

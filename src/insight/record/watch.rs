@@ -149,7 +149,7 @@ impl CallWatch {
                 (Pending::OfKernel(_), libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH) => {}
                 (Pending::OfKernel(_), libc::SIGTTIN | libc::SIGTTOU) => {}
                 // Nobody announces anything to us.
-                (Pending::Announcement(_), _) | (_, libc::SIGCHLD | libc::SIGPIPE) => {}
+                (Pending::Announcement(_), _) | (_, libc::SIGCHLD | libc::SIGPIPE | libc::SIGXFSZ) => {}
                 // It may have ended.
                 (_, signal) => drop(signal::forward(child.id().cast_signed(), signal)),
             }

@@ -182,16 +182,16 @@ pub(in crate::container) fn run_poststart(
     // The lock is not held: whoever deletes the container meanwhile ends them by that.
     let while_they_run = WhileHooksRun { wanted: &|| container.dir.is_there(), meanwhile };
     launch::run_hooks_while(&list, pid, &host_hooks::output(spec)?, while_they_run).inspect_err(|_| {
-        if let Err(failure) = kill(container) {
+        if let Err(failure) = kill(global, container) {
             (global.warn)(&failure.to_string());
         }
     })
 }
 
-fn kill(container: &Container) -> Result<()> {
+fn kill(global: &Global, container: &Container) -> Result<()> {
     // Deleted meanwhile: what has the same cgroup now is another container.
     let Some(_lock) = container.dir.lock(Wait::Forever)? else { return Ok(()) };
-    container.announce(|| Announcement::Signal(libc::SIGKILL))?;
+    container.forewarn(global, || Announcement::Signal(libc::SIGKILL));
     match container.cgroup()? {
         Some(cgroup) => cgroup.kill(libc::SIGKILL),
         None => container.record.init.map_or(Ok(()), |init| init.signal(libc::SIGKILL).map(drop)),
