@@ -436,7 +436,7 @@ pub fn rlimit(resource: u32) -> Result<(u64, u64)> {
     Ok((limit[0], limit[1]))
 }
 
-/// prlimit(2): sets a limit of another process.
+/// prlimit(2): sets a limit of a process; 0 is this one.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
     // SAFETY: `limit` has the layout of rlimit64.

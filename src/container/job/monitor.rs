@@ -81,6 +81,13 @@ impl Monitor {
         for stream in foreign {
             descriptor::dup_onto(null.as_fd(), *stream).at(Stage::Process, || "let go of the caller's streams")?;
         }
+        // The program has its own by now. What other commands announce are signals that are queued, and who queues as many to himself as
+        // his user may have would keep them from us.
+        match process::set_rlimit(0, libc::RLIMIT_SIGPENDING as _, libc::RLIM_INFINITY, libc::RLIM_INFINITY) {
+            // Without CAP_SYS_RESOURCE he does.
+            Err(Errno::EPERM) => {}
+            set => set.at(Stage::Process, || "let signals be queued")?,
+        }
         match fs::write_all(self.command.as_fd(), &[0]) {
             // Killed meanwhile: as if a moment later.
             Err(Errno::EPIPE) => Ok(()),
