@@ -406,6 +406,18 @@ fn proc_shows_only_the_container() {
     assert_eq!(pids, ["1"]);
 }
 
+/// What is to be bound is bound, whatever type is given with it.
+#[test]
+fn an_option_makes_a_bind_mount_of_any_type() {
+    for kind in ["cgroup", "cgroup2", "tmpfs", "proc", "sysfs", "none"] {
+        let bundle = Bundle::probe(&["readdir:/shown"]);
+        let dir = bundle.host_dir("of-the-host");
+        fs::write(dir.join("file"), "").unwrap();
+        let out = run(bundle.mount(kind, dir.to_str().unwrap(), "/shown", &["rbind", "ro"]));
+        assert_eq!(out["readdir:/shown"], json!(["file"]), "{kind}");
+    }
+}
+
 #[test]
 fn a_cgroup_mount_shows_the_containers_cgroups() {
     for bundle in [

@@ -29,14 +29,15 @@ pub(in crate::plan) fn plan(
     }
     match one.kind() {
         _ if options.remount => one.remount(draft),
+        // Whatever type is given with it, as with runc.
+        _ if mount.is_bind() => one.bind_source(draft),
         "cgroup" => cgroup::v1(&one, draft),
         // Options of the file system that are named are meant.
         "cgroup2" if options.data.is_empty() => cgroup::v2(&one, draft),
-        "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) && !mount.is_bind() => {
+        "sysfs" if input.in_userns() && !input.namespaces.contains(NamespaceKind::Network) => {
             // A new sysfs shows the network namespace, which must belong to our user namespace: the host's does not.
             one.with(recursively(options)).bind(c"/sys".into(), Reach::Tree, draft)
         }
-        _ if mount.is_bind() => one.bind_source(draft),
         "" => Err(Error::new(Stage::Bundle, format!("mount {}: the type is missing", mount.destination))),
         kind => match draft.take_namespace_fs(kind) {
             Some(made) => {
