@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_PLANS=1` writes fixtures/plans/ anew; the difference is then read as a list of operations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use brisk::host::Host;
@@ -305,6 +305,43 @@ fn every_step_and_operation_is_in_a_golden_plan() {
     let known: BTreeSet<String> = known.concat().into_iter().collect();
     let unseen: Vec<&String> = known.difference(&seen).collect();
     assert!(unseen.is_empty(), "a bundle in fixtures/ or a row of plans_with.rs should have {unseen:?}");
+}
+
+/// Two ways of one thing, whose difference is nothing to who reads: to wait for start, and to ask for what is the host's.
+const ALIKE: [[&str; 2]; 2] = [["op::AwaitStart", "op::Park"], ["op::AskForHost", "op::AskForOne"]];
+
+/// Who reads a plan, or where one failed, is to know which operation that was.
+#[test]
+fn no_two_operations_are_told_alike() {
+    let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, plan) in every_plan() {
+        // Of either list, or done by the runtime in place of the table: it is one thing then.
+        let of_child = |op: &dyn std::fmt::Debug| {
+            let text = format!("{op:?}");
+            named("op", &format_args!("{}", text.strip_prefix("ByRuntime(").unwrap_or(&text)))
+        };
+        let steps = plan.steps.iter().map(|step| named("step", step));
+        let setup = plan.setup.iter().map(|op| of_child(op));
+        let child = setup.chain(plan.last.iter().map(|op| of_child(op)));
+        let items = plan.items();
+        for (side, items, names) in
+            [("parent", items.parent, steps.collect::<Vec<_>>()), ("child", items.child, child.collect())]
+        {
+            assert_eq!(items.len(), names.len(), "an item for each operation");
+            for (item, name) in items.iter().zip(names) {
+                for key in ["op", "text"] {
+                    told.entry(format!("{side}: {key} {}", item[key])).or_default().insert(name.clone());
+                }
+            }
+        }
+    }
+    let mut alike: Vec<_> = told.iter().filter(|(_, names)| names.len() > 1).collect();
+    let one_thing = |names: &BTreeSet<String>| ALIKE.iter().find(|pair| names.iter().eq(pair.iter()));
+    let used: BTreeSet<_> = alike.iter().filter_map(|(_, names)| one_thing(names)).collect();
+    assert_eq!(used.len(), ALIKE.len(), "ALIKE has a needless row");
+    alike.retain(|(_, names)| one_thing(names).is_none());
+    let next = "src/plan/text/describe.rs has the lines, src/plan/text/fields the names";
+    assert!(alike.is_empty(), "{alike:#?}\nname each by what only it does: {next}");
 }
 
 /// The variant of this value, by its name in the source.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use brisk::host::Host;
 use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::devices::DevicePolicy;
+use brisk::plan::cgroup::files::{self, UnitProperty};
 use brisk::plan::cgroup::update::DeviceRules;
 use brisk::plan::cgroup::{self, CgroupOptions, Devices, Privilege, WhenMissing, Write};
 use brisk::plan::systemd::driver::{CgroupDriver, plan_cgroup};
@@ -251,6 +252,30 @@ fn limits_become_properties() {
     );
 }
 
+/// Limits that a scope has (org.freedesktop.systemd1(5)).
+const KNOWN_PROPERTIES: &str = "AllowedCPUs AllowedMemoryNodes BlockIOWeight CPUShares CPUWeight IOReadBandwidthMax IOReadIOPSMax \
+    IOWeight IOWriteBandwidthMax IOWriteIOPSMax MemoryHigh MemoryLimit MemoryLow MemoryMax MemoryMin MemorySwapMax MemoryZSwapMax \
+    TasksMax";
+
+/// systemd is not there when the plan is made, and what it does not know is left out without an error.
+#[test]
+fn the_property_of_a_limit_is_one_that_systemd_has() {
+    let of_file = |file: &files::LimitFile| match file.property? {
+        UnitProperty::Number(name) | UnitProperty::Mask(name) => Some((file.name, name)),
+        // `properties::limits` has their names, and the tests beside this one.
+        UnitProperty::IoWeight
+        | UnitProperty::IoMax
+        | UnitProperty::OomPolicy
+        | UnitProperty::Bandwidth
+        | UnitProperty::Idle => None,
+    };
+    let throttles = files::THROTTLES.iter().map(|throttle| (throttle.key, throttle.property));
+    for (file, name) in files::ALL.iter().filter_map(of_file).chain(throttles) {
+        let next = "is it misspelled? A new one of org.freedesktop.systemd1(5) goes into KNOWN_PROPERTIES of tests/systemd_plan.rs";
+        assert!(KNOWN_PROPERTIES.split(' ').any(|known| known == name), "{file}: systemd has no {name}: {next}");
+    }
+}
+
 #[test]
 fn a_quota_is_rounded_up_to_a_percent_in_the_files_too() {
     for (before, after, per_second) in [
@@ -277,10 +302,10 @@ fn a_quota_is_rounded_up_to_a_percent_in_the_files_too() {
         ["CPUQuotaPeriodUSec=uint64 100000", "CPUQuotaPerSecUSec=uint64 130000"]
     );
     let quota = plan.writes.iter().find(|write| write.file == "cpu.max").unwrap();
-    assert_eq!(quota.value, "13000 100000");
+    assert_eq!(quota.value, "13000 100000", "the file has another quota than systemd was told");
     let v1 = vec![write("cpu.cfs_period_us", "100000"), write("cpu.cfs_quota_us", "12345")];
     let v1 = with_rounded_quota(v1);
-    assert_eq!(v1[1].value, "13000");
+    assert_eq!(v1[1].value, "13000", "the file of v1 has another quota than systemd was told");
 }
 
 fn allowed(version: fn(DevicePolicy) -> Devices, rules: serde_json::Value) -> Vec<String> {
@@ -361,11 +386,10 @@ fn a_scope_has_everything_in_one_message() {
     }
     assert!(cgroup.writes.iter().any(|w| w.file == "cpu.max" && w.value == "13000 100000"));
     assert!(plan.properties.iter().filter(|p| p.name == "Slice").all(|p| p.unknown == OnUnknown::Fail));
-    let names: Vec<&str> = plan.properties.iter().map(|p| p.name.as_str()).collect();
-    let mut unique = names.clone();
-    unique.sort_unstable();
-    unique.dedup();
-    assert_eq!(unique.len(), names.len(), "{names:?}");
+    let mut names: Vec<&str> = plan.properties.iter().map(|p| p.name.as_str()).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert!(twice.is_none(), "{twice:?} is in one message twice: systemd takes the last, put it once");
 }
 
 /// The container's root is root of a user namespace in both, and in one of them that of its systemd, too.

@@ -142,3 +142,40 @@ fn variants_of<'t>(text: &'t str, name: &str) -> impl Iterator<Item = &'t str> {
         whole.then_some(variant)
     })
 }
+
+/// The tests above know a variant by the name of its enumeration before it: by itself, or as one of `Self`, none of them sees it.
+#[test]
+fn variants_are_named_with_their_enumeration() {
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        let code = code_of(file);
+        for (at, _) in code.match_indices("use ") {
+            let names = code[at..].split(';').next().unwrap_or_default();
+            if !code[..at].ends_with(['\n', ' ']) || names.contains('=') {
+                continue;
+            }
+            looked_at += 1;
+            let of = ENUMS.iter().find(|name| variants_of(names, name).next().is_some() || after(names, name));
+            let line = code[..at].matches('\n').count() + 1;
+            found.extend(of.map(|name| format!("src/{}:{line}: variants of {name} are imported", file.name())));
+        }
+        let mut owner = "";
+        for (number, line) in file.code() {
+            if let Some(of) = line.strip_prefix("impl ") {
+                owner = of.rsplit(" for ").next().unwrap_or(of).split([' ', '<']).next().unwrap_or_default();
+            }
+            let arm = variants_of(line.split("=>").next().unwrap_or_default(), "Self").next().is_some();
+            if ENUMS.contains(&owner) && arm && line.contains("=>") {
+                found.push(format!("src/{}:{number}: an arm of {owner} says Self", file.name()));
+            }
+        }
+    }
+    assert!(looked_at > 1000, "only {looked_at} imports");
+    fail(&found, "say `SetupOp::Mount`, with the name of the enumeration, where variants are told apart");
+}
+
+/// Whether a list of variants or all of them are imported: `SetupOp::{…}`, `SetupOp::*`, or the enumeration gets another name.
+fn after(names: &str, name: &str) -> bool {
+    [format!("{name}::{{"), format!("{name}::*"), format!("{name} as ")].iter().any(|text| super::whole(names, text))
+}

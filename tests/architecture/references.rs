@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use brisk::cli::flags;
+use brisk::cli::verbs::VERBS;
+
 use super::options::OF_WINDOWS;
 
 /// Of others, or made up.
@@ -82,6 +85,49 @@ fn files_that_are_named_are_there() {
         &found,
         "a comment or document names a file that is not there: say its new name, or delete the sentence",
     );
+}
+
+/// What a hint sends a reader to: a command with its flags, or a page.
+#[test]
+fn what_messages_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    for file in super::sources() {
+        for (number, line) in file.code().take_while(|(_, line)| *line != "#[cfg(test)]") {
+            let mut check = |is_there: bool, name: &str| {
+                looked_at += 1;
+                if !is_there {
+                    found.push(format!("src/{}:{number}: there is no {name}", file.name()));
+                }
+            };
+            for text in line.split("`brisk ").skip(1).filter_map(|rest| rest.split('`').next()) {
+                let words: Vec<&str> = text.split_whitespace().collect();
+                let Some(name) = words.first().filter(|name| name.chars().all(|c| c.is_ascii_lowercase())) else {
+                    continue;
+                };
+                let Some(row) = VERBS.iter().find(|row| row.name == *name) else {
+                    check(*name == "help", &format!("command {name}"));
+                    continue;
+                };
+                check(true, name);
+                for flag in words.iter().filter_map(|word| word.strip_prefix("--")).filter(|flag| !flag.is_empty()) {
+                    let flag = flag.split(['=', '"', '{', ',']).next().unwrap_or_default();
+                    check(
+                        flag == "help" || flags::of(Some(row.verb)).any(|other| other.long == flag),
+                        &format!("--{flag} of {name}"),
+                    );
+                }
+            }
+            for rest in line.split("docs/").skip(1).filter(|_| line.contains('"')) {
+                let page: String =
+                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).collect();
+                let page = root.join("docs").join(page.trim_end_matches('.'));
+                check(page.exists() || page.with_extension("md").exists(), &page.display().to_string());
+            }
+        }
+    }
+    assert!(looked_at > 20, "only {looked_at} names found");
+    super::fail(&found, "a message sends its reader to what is not there: say its new name");
 }
 
 /// Whether a word is a path from the top of the checkout.
