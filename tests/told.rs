@@ -11,10 +11,10 @@ use crate::verb_tests::done_by_insight;
 
 /// Flags of runc, crun and youki, which one line of the changelog speaks of. One of brisk's own is told there by its name.
 const OF_OTHERS: &str = "additional-gids all apparmor auto-dedup blkio-weight cgroup-manager config cpu-burst cpu-idle cpu-period cpu-quota \
-    cpu-rt-period cpu-rt-runtime cpu-share cpuset-cpus cpuset-mems device-rules empty-ns ext-unix-sk file file-locks image-path \
-    lazy-pages leave-running link-remap lsm-mount-context lsm-profile manage-cgroups-mode memory \
+    cpu-rt-period cpu-rt-runtime cpu-share cpuset-cpus cpuset-mems empty-ns ext-unix-sk file file-locks image-path \
+    lazy-pages leave-running link-remap lsm-mount-context lsm-profile manage-cgroups-mode \
     memory-reservation memory-swap network-lock no-new-keyring no-new-privs no-pivot no-subreaper page-server pidfd-socket pids-limit \
-    pre-dump process-label quiet regex shell-job status-fd systemd-log tcp-close tcp-established tcp-skip-in-flight tty version work-path";
+    pre-dump process-label quiet regex shell-job status-fd systemd-log tcp-close tcp-established tcp-skip-in-flight version work-path";
 
 /// What is said of `word` is said of all of it: `--log` is not told by `--log-level`.
 fn names(text: &str, word: &str) -> bool {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
-use super::container::Container;
 use super::host;
 
 /// A bundle directory, removed with everything below it on drop.
@@ -229,12 +228,6 @@ impl Bundle {
     pub fn written(self) -> Self {
         self.write();
         self
-    }
-
-    /// Writes config.json and hands the bundle to a [`Container`].
-    pub fn container(self) -> Container {
-        self.write();
-        Container::new(self)
     }
 }
 

@@ -20,6 +20,14 @@ pub struct Container {
     trusts: bool,
 }
 
+impl Bundle {
+    /// Writes config.json and hands the bundle to a [`Container`].
+    pub fn container(self) -> Container {
+        self.write();
+        Container::new(self)
+    }
+}
+
 impl Container {
     pub fn new(bundle: Bundle) -> Self {
         let id = bundle.id.clone();
