@@ -334,3 +334,29 @@ fn tests_wait_for_what_happens() {
          (tests/architecture/words.rs) that time is what is meant; what cannot run says so by `skip_unless` and its kin",
     );
 }
+
+/// What a test says by: itself, or what it calls of its file or of `integration/common`.
+const SAYS: &[&str] =
+    &["assert", "panic!", "unwrap", "expect", ".ok()", ".fails", "refused(", ".exits(", "fail(", "check("];
+
+/// A test that nothing can make fail is taken for one.
+#[test]
+fn every_test_can_fail() {
+    let (mut found, mut seen) = (Vec::new(), 0);
+    for (file, text) in crate::test_files() {
+        for part in text.split("#[test]\n").skip(1) {
+            let name = part.split_once("fn ").map_or("", |(_, rest)| rest.split('(').next().unwrap_or_default());
+            // Macros have names of their own.
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                continue;
+            }
+            seen += 1;
+            let source = crate::flag_tests::reached(&text, name);
+            if !SAYS.iter().any(|word| source.lines().any(|line| super::before_comment(line).contains(word))) {
+                found.push(format!("{file}: {name} asserts nothing"));
+            }
+        }
+    }
+    assert!(seen > 1400, "only {seen} tests");
+    fail(&found, "compare what was done with what is to be, by `assert_eq!` or what `Output` has for it");
+}
