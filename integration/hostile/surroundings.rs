@@ -148,6 +148,9 @@ fn a_container_of_another_boot_is_stopped_and_its_id_is_free_after_delete() {
     assert_eq!(container.status(), "stopped");
     container.kill("KILL").fails();
     container.start().fails();
+    // After a boot its cgroup would not be there.
+    container.delete().fails();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     container.delete().ok();
     container.assert_nothing_left();
     container.create().ok();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
@@ -530,4 +531,34 @@ fn a_caller_that_ignores_sigchld() {
     ignoring(container.command(&["exec", &container.id, "/bin/sh", "-c", "exit 8"])).exits(8);
     let ps = ignoring(container.command(&["ps", &container.id])).ok();
     assert!(ps.stdout().contains("probe"), "{}", ps.stdout());
+}
+
+/// An engine that is given another runtime has its containers below the root of the one before.
+#[test]
+fn the_state_of_another_runtime_is_left_to_that() {
+    if brisk_only("the names are theirs") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.bundle.write();
+    let root = container.bundle.state_root();
+    let dir = root.join(&container.id);
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).unwrap();
+    let states = [
+        ("state.json", "{\"id\":\"c\",\"init_process_pid\":1,\"init_process_start\":1,\"cgroup_paths\":{}}"),
+        ("state.json", "{\"ociVersion\":\"1.0.2\",\"id\":\"c\",\"status\":\"running\",\"pid\":1,\"creator\":0}"),
+        ("status", "{\"pid\":1,\"cgroup-path\":\"/c\"}"),
+    ];
+    for (name, text) in states {
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(name), text).unwrap();
+        let bundle = container.bundle.dir.to_str().unwrap();
+        for words in [&["delete"][..], &["delete", "--force"], &["run", "--replace", "--bundle", bundle]] {
+            let said = container.call(&[words, &[&container.id]].concat()).fails();
+            assert!(said.contains("another runtime has made the container"), "{words:?}: {said}");
+            assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), text, "{words:?}");
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

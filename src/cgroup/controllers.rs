@@ -54,7 +54,10 @@ fn enable_at(mount: BorrowedFd, path: &str, wanted: &[String], needed: &[&str]) 
     let is_needed = |controller: &str| needed.contains(&controller.trim_start_matches('+'));
     if matches!(all, Errno::EBUSY | Errno::EOPNOTSUPP) {
         missing.retain(|controller| is_needed(controller));
-        missing.sort_by_key(|controller| THREADED.contains(&controller.trim_start_matches('+')));
+        let is_threaded = |controller: &String| THREADED.contains(&controller.trim_start_matches('+'));
+        let (threaded, domain): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_threaded);
+        missing = domain;
+        missing.extend(threaded);
     }
     for controller in &missing {
         match write_below(mount, join(path, FILE), controller) {

@@ -169,7 +169,7 @@ impl Rdt {
             Err(_) => Vec::new(),
         };
         domains.retain(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"mon_L3_")));
-        domains.sort();
+        domains.sort_unstable();
         let (mut bandwidth, mut occupancy) = (Vec::new(), Vec::new());
         for domain in &domains {
             let counter = |name| number(&domain.join(name));

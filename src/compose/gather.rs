@@ -341,7 +341,8 @@ impl Gatherer {
         let (path, machine) = (loader.path.clone(), loader.machine);
         let object = Object { machine, interpreter: None, needed: Vec::new(), rpath: None, runpath: None };
         let asker = Asker::new(path, object, Lenience::IsTold);
-        let mut modules: BTreeSet<&str> = ["files", "dns"].into();
+        let mut modules: BTreeSet<&str> = BTreeSet::new();
+        modules.extend(["files", "dns"]);
         modules.extend(
             conf.lines()
                 .filter_map(|line| line.split('#').next()?.split_once(':'))

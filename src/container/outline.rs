@@ -189,7 +189,9 @@ impl OverlayChoice {
         let lower = (!lower.is_empty()).then(|| overlay::join(&lower));
         let idmap = idmap.then(|| "1".to_owned());
         let all = [(OVERLAY, upper), (OVERLAY_LOWER, lower), (OVERLAY_IDMAP, idmap)];
-        Ok(all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
+        let mut annotations = BTreeMap::new();
+        annotations.extend(all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        Ok(annotations)
     }
 }
 

@@ -288,6 +288,14 @@ impl Dir {
         self.read(RECORD)?.map(|text| Record::parse(&text)).transpose()
     }
 
+    /// Whether another runtime has made it. crun has its own under another name. What cannot be read is nobody's.
+    pub fn is_of_another(&self) -> bool {
+        self.read(RECORD).is_ok_and(|text| match text {
+            Some(text) => Record::is_of_another(&text),
+            None => fs::stat_at(self.fd(), c"status").is_ok(),
+        })
+    }
+
     /// Reads state.json of a container that exists.
     pub fn load(&self) -> Result<Record> {
         self.find_record()?.ok_or_else(gone)

@@ -97,6 +97,18 @@ pub struct PoolMember {
     pub mounts: Vec<String>,
 }
 
+/// What every brisk writes. Other runtimes have state roots like ours, and engines one root for all of them.
+#[derive(Deserialize)]
+struct Probe {
+    version: Option<u32>,
+    id: Option<String>,
+}
+
+/// The state is that of a container that another runtime has made.
+pub fn of_another() -> Error {
+    Error::new(Stage::State, "another runtime has made the container").with_hint("use the runtime that made it")
+}
+
 /// What one call leaves for the next: facts that do not change while the container lives.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -202,20 +214,26 @@ impl Record {
 
     /// Reads state.json.
     pub fn parse(text: &[u8]) -> Result<Record> {
-        #[derive(Deserialize)]
-        struct Probe {
-            version: u32,
-        }
         // The version first: a newer format may have other fields altogether.
         let probe: Probe = serde_json::from_slice(text).at(Stage::State, || "parse state.json")?;
-        if ![VERSION, TEMPLATE_VERSION].contains(&probe.version) {
-            return Err(Error::new(
-                Stage::State,
-                format!("state.json has format {}, this brisk knows {VERSION} and {TEMPLATE_VERSION}", probe.version),
-            )
-            .with_hint("use the brisk that made the container, or `delete --force`"));
+        match probe.version {
+            None if probe.id.is_some() => return Err(of_another()),
+            None => return Err(Error::new(Stage::State, "parse state.json: it has no version")),
+            Some(VERSION | TEMPLATE_VERSION) => {}
+            Some(version) => {
+                return Err(Error::new(
+                    Stage::State,
+                    format!("state.json has format {version}, this brisk knows {VERSION} and {TEMPLATE_VERSION}"),
+                )
+                .with_hint("use the brisk that made the container, or `delete --force`"));
+            }
         }
         serde_json::from_slice(text).at(Stage::State, || "parse state.json")
+    }
+
+    /// Whether a state.json is whole, and no brisk's.
+    pub(super) fn is_of_another(text: &[u8]) -> bool {
+        serde_json::from_slice::<Probe>(text).is_ok_and(|probe| probe.version.is_none() && probe.id.is_some())
     }
 
     /// The text of state.json.

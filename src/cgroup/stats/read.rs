@@ -51,7 +51,7 @@ pub(in crate::cgroup) fn psi(member: &Member, file: &str) -> Result<Option<Psi>>
 pub(in crate::cgroup) fn huge_page_sizes() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir("/sys/kernel/mm/hugepages") else { return Vec::new() };
     let mut sizes: Vec<String> = entries.filter_map(|entry| page_size(entry.ok()?.file_name().to_str()?)).collect();
-    sizes.sort();
+    sizes.sort_unstable();
     sizes
 }
 

@@ -89,7 +89,7 @@ fn cpuset(member: &Member, stats: &mut Stats) -> Result<()> {
 fn memory(member: &Member, stats: &mut Stats) -> Result<()> {
     let raw = member.read_if_any("memory.stat")?.unwrap_or_default();
     let memory = &mut stats.memory;
-    memory.raw = pairs(&raw).map(|(key, value)| (key.to_owned(), value)).collect();
+    memory.raw.extend(pairs(&raw).map(|(key, value)| (key.to_owned(), value)));
     memory.cache = memory.raw.get("cache").copied().unwrap_or(0);
     memory.usage = entry(member, "memory")?;
     memory.swap = entry(member, "memory.memsw")?;

@@ -65,7 +65,7 @@ fn pids(member: &Member, stats: &mut Stats) -> Result<()> {
 fn memory(member: &Member, stats: &mut Stats) -> Result<()> {
     let raw = member.read_if_any("memory.stat")?.unwrap_or_default();
     let memory = &mut stats.memory;
-    memory.raw = pairs(&raw).map(|(key, value)| (key.to_owned(), value)).collect();
+    memory.raw.extend(pairs(&raw).map(|(key, value)| (key.to_owned(), value)));
     memory.cache = memory.raw.get("file").copied().unwrap_or(0);
     memory.usage = entry(member, "memory")?.unwrap_or_default();
     let swap = entry(member, "memory.swap")?.unwrap_or_default();

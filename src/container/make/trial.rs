@@ -69,7 +69,8 @@ fn limits_once(mut trial: CgroupPlan, warn: &dyn Fn(&str)) -> Result<()> {
 pub(in crate::container) fn sweep(saved: &Saved) {
     // They are made and removed in one order: some are there only where the first is, or the last.
     let ends = [saved.dirs.first(), saved.dirs.last()];
-    let names: BTreeSet<OsString> = ends.into_iter().flatten().flat_map(|dir| left(&dir.path)).collect();
+    let mut names: BTreeSet<OsString> = BTreeSet::new();
+    names.extend(ends.into_iter().flatten().flat_map(|dir| left(&dir.path)));
     for (dir, name) in saved.dirs.iter().flat_map(|dir| names.iter().map(move |name| (dir, name))) {
         // One that is in use stays.
         let _ = std::fs::remove_dir(dir.path.with_file_name(name));

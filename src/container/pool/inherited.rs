@@ -109,7 +109,9 @@ pub(super) fn all(global: &Global) -> Result<Inheritance> {
     // Names and values are in columns.
     let limits = limits.lines().skip(1).filter_map(|line| line.split_at_checked(26));
     let all = all.into_iter().chain(limits.map(|(name, value)| (name.trim_end(), value.trim_end().to_owned())));
-    Ok(all.map(|(name, value)| (name.to_owned(), value)).collect())
+    let mut inherited = Inheritance::new();
+    inherited.extend(all.map(|(name, value)| (name.to_owned(), value)));
+    Ok(inherited)
 }
 
 /// What of that a pool of this bundle has to keep.

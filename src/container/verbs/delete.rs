@@ -19,7 +19,7 @@ use crate::plan::systemd::driver::plan_cgroup;
 use crate::proc;
 use crate::spec::Spec;
 use crate::spec::status::Status;
-use crate::state::{Dir, Life, Lock, PidNamespace, Record, Wait, does_not_exist};
+use crate::state::{Dir, Life, Lock, PidNamespace, Record, Wait, does_not_exist, of_another};
 use crate::sys;
 use crate::sys::errno::is_shortage;
 use crate::sys::poll::{self, PollFlags};
@@ -131,9 +131,10 @@ fn locked(global: &Global, id: &str, dir: &Dir, force: Force, trace: &mut Option
     let gone = || gone(global, id, force);
     let record = match dir.find_record() {
         Ok(Some(record)) => record,
+        Err(error) if says_nothing(&error) => return Err(error),
+        Ok(None) | Err(_) if dir.is_of_another() => return Err(of_another().doing(Deed::Delete, id)),
         // `create` was cut short before it wrote the record, so it has made nothing else.
         Ok(None) => return dir.remove().and_then(|()| gone()),
-        Err(error) if says_nothing(&error) => return Err(error),
         Err(error) if force != Force::No => {
             (global.warn)(&format!("delete {id}: {error}: removing what its config.json names"));
             match remove_by_config(global, id, dir) {

@@ -79,7 +79,9 @@ fn mounted(container: &Container) -> Result<BTreeSet<u64>> {
     let init = container.record.live_init()?.ok_or_else(not_running)?;
     let what = || format!("read the mounts of process {}", init.pid);
     let table = mountinfo::read(&init.pid.to_string()).at(Stage::Rootfs, what).doing(Deed::ReadMounts, String::new)?;
-    Ok(mountinfo::parse(&table).map(|mount| mount.id.into()).collect())
+    let mut numbers = BTreeSet::new();
+    numbers.extend(mountinfo::parse(&table).map(|mount| u64::from(mount.id)));
+    Ok(numbers)
 }
 
 fn config(container: &Container) -> Result<Spec> {

@@ -190,7 +190,7 @@ fn admit(changes: &[Change], admission: Admission) -> Result<()> {
 /// By name, so that two updates of the same containers lock them in the same order; each named once.
 fn ordered(changes: &[LimitChange]) -> Result<Vec<&LimitChange>> {
     let mut sorted: Vec<_> = changes.iter().collect();
-    sorted.sort_by_key(|change| &change.id);
+    sorted.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     match sorted.windows(2).find(|pair| pair[0].id == pair[1].id) {
         Some(pair) => Err(Error::new(Stage::Args, format!("update names container {} twice", pair[0].id))),
         None => Ok(sorted),

@@ -147,7 +147,8 @@ impl DevicePolicy {
         match policy.default {
             DeviceVerdict::Deny => policy.rules.extend(always),
             DeviceVerdict::Allow => {
-                let access: BTreeMap<DeviceSet, u8> = always.map(|rule| (rule.devices(), rule.access.0)).collect();
+                let mut access: BTreeMap<DeviceSet, u8> = BTreeMap::new();
+                access.extend(always.map(|rule| (rule.devices(), rule.access.0)));
                 for rule in policy.rules.iter_mut().filter(|rule| rule.verdict == DeviceVerdict::Deny) {
                     rule.access.0 &= !access.get(&rule.devices()).copied().unwrap_or(0);
                 }
@@ -249,15 +250,15 @@ impl DevicePolicy {
         for rule in &self.rules {
             if rule.verdict == self.default { list.subtract(rule)? } else { list.add(*rule) }
         }
-        let alone = list.index.iter().map(|(devices, at)| (*devices, list.rules[*at].access.0));
-        let alone: BTreeMap<DeviceSet, u8> = alone.collect();
+        let mut alone: BTreeMap<DeviceSet, u8> = BTreeMap::new();
+        alone.extend(list.index.iter().map(|(devices, at)| (*devices, list.rules[*at].access.0)));
         let union = |devices: DeviceSet, all: &BTreeMap<DeviceSet, u8>| {
             wider(devices).filter_map(|devices| all.get(&devices)).fold(0, |union, access| union | access)
         };
         // mknod(2) asks for nothing else, so only reading and writing can be asked for together.
         let together = Access::READ.0 | Access::WRITE.0;
-        let full = alone.keys().map(|devices| (*devices, alone[devices] | union(*devices, &alone) & together));
-        let full: BTreeMap<DeviceSet, u8> = full.collect();
+        let mut full: BTreeMap<DeviceSet, u8> = BTreeMap::new();
+        full.extend(alone.keys().map(|devices| (*devices, alone[devices] | union(*devices, &alone) & together)));
         let all = list.rules.into_iter().filter(|rule| rule.access.0 != 0);
         let all = all.map(|rule| DeviceEntry { access: Access(full[&rule.devices()]), ..rule });
         // One that a wider one has all of says nothing.

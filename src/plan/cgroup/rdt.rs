@@ -83,7 +83,7 @@ fn parse(line: &str) -> (&str, Vec<(u64, String)>) {
             (domain.trim().parse().unwrap_or(u64::MAX), value.trim().trim_start_matches('0').to_lowercase())
         })
         .collect();
-    domains.sort();
+    domains.sort_unstable();
     (resource.trim(), domains)
 }
 

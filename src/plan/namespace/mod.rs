@@ -168,7 +168,7 @@ impl Namespaces {
                 }
             }
         }
-        namespaces.join.sort_by_key(|joined| joined.kind);
+        namespaces.join.sort_unstable_by_key(|joined| joined.kind);
         Ok(namespaces)
     }
 

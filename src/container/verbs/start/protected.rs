@@ -103,7 +103,9 @@ fn resolved(root: &OwnedFd, path: &str) -> sys::Result<Vec<u8>> {
 fn table(container: &Container) -> Result<MountTable> {
     let init = container.record.live_init()?.ok_or_else(not_running)?;
     let table = mountinfo::read(&init.pid.to_string()).at(Stage::Rootfs, || "read the mounts of the template")?;
-    Ok(mountinfo::parse(&table).map(|mount| (mount.id, clean_bytes(&mountinfo::unescape(mount.point)))).collect())
+    let mut mounts = MountTable::new();
+    mounts.extend(mountinfo::parse(&table).map(|mount| (mount.id, clean_bytes(&mountinfo::unescape(mount.point)))));
+    Ok(mounts)
 }
 
 #[cfg(test)]
