@@ -82,6 +82,42 @@ fn a_part_that_cannot_be_read_is_null() {
     container.stop();
 }
 
+#[test]
+fn a_copy_of_the_configuration_that_is_damaged_is_null() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let copy = container.bundle.state_root().join(&container.id).join("config.json");
+    let whole = std::fs::read(&copy).unwrap();
+    std::fs::write(&copy, "{").unwrap();
+    let out = call(&container, &["inspect", &container.id]).ok();
+    let all: Value = out.json();
+    assert_eq!((&all["config"], &all["state"]["id"]), (&Value::Null, &json!(container.id)));
+    assert!(out.stderr().contains("parse the copy of config.json"), "{out:?}");
+    std::fs::write(copy, whole).unwrap();
+}
+
+/// Its name is that of its directory, and nobody's who wrote something else there.
+#[test]
+fn a_state_with_another_name_is_not_shown() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.up();
+    let state = container.bundle.state_root().join(&container.id).join("state.json");
+    let whole = std::fs::read_to_string(&state).unwrap();
+    let id = format!("\"id\":\"{}\"", container.id);
+    assert!(whole.contains(&id));
+    std::fs::write(&state, whole.replace(&id, "\"id\":\"\\u001b[31m\"")).unwrap();
+    let out = container.call(&["list"]);
+    assert!(!out.stdout().contains('\u{1b}') && !out.stderr().contains('\u{1b}'), "{out:?}");
+    assert!(out.stderr().contains("that of another container"), "{out:?}");
+    std::fs::write(state, whole).unwrap();
+}
+
 /// A state names the paths of its cgroups, and what is there now is looked at, not waited for.
 #[test]
 fn a_fifo_where_a_cgroup_is_said_to_be_is_not_waited_for() {

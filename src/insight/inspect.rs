@@ -39,18 +39,6 @@ pub fn inspect(global: &Global<'_>, id: &String) -> Result<()> {
     let subject = &reading.subject;
     let root = StateRoot::choose(Some(&subject.root), Path::new("/"), &Caller::default())?;
     let dir = Dir::open(&root, id)?;
-    let parse = |text: Option<Vec<u8>>| {
-        text.map(|text| serde_json::from_slice::<Value>(&text)).transpose().at(Stage::State, || "parse the state")
-    };
-    let state = match subject.maker {
-        RuntimeKind::Brisk | RuntimeKind::Runc => dir.read(RECORD)?,
-        RuntimeKind::Crun => dir.read(c"status")?,
-    };
-    value["version"] = json!(VERSION);
-    value["state"] = json!(parse(state)?);
-    value["config"] = json!(parse(dir.config()?)?);
-    value["cgroups"] = json!(cgroups(subject)?);
-    let proc = subject.init.map(ProcDir::open).transpose()?.flatten();
     // One part that cannot be read, which may be the container's doing, keeps nobody from the others.
     let part = |part: Result<Value>| {
         part.unwrap_or_else(|error| {
@@ -58,6 +46,18 @@ pub fn inspect(global: &Global<'_>, id: &String) -> Result<()> {
             Value::Null
         })
     };
+    let parse = |text: Option<Vec<u8>>, name: &str| {
+        let value = text.map(|text| serde_json::from_slice::<Value>(&text)).transpose();
+        value.map(|value| json!(value)).at(Stage::State, || format!("parse {name}"))
+    };
+    value["version"] = json!(VERSION);
+    value["state"] = part(match subject.maker {
+        RuntimeKind::Brisk | RuntimeKind::Runc => dir.read(RECORD).and_then(|text| parse(text, "state.json")),
+        RuntimeKind::Crun => dir.read(c"status").and_then(|text| parse(text, "status")),
+    });
+    value["config"] = part(dir.config().and_then(|text| parse(text, "the copy of config.json")));
+    value["cgroups"] = part(cgroups(subject).map(|cgroups| json!(cgroups)));
+    let proc = subject.init.map(ProcDir::open).transpose()?.flatten();
     if let Some(proc) = proc {
         value["namespaces"] = part(namespaces(&proc).map(Value::Object));
         value["mounts"] = part(mounts(&proc).map(|mounts| json!(mounts)));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::container::lookup::Container;
 use crate::container::options::Global;
-use crate::error::{Context, Result, Stage};
+use crate::error::{Context, Error, Result, Stage};
 use crate::proc::passwd::Users;
 use crate::spec::status::Status;
 use crate::state::{Attendance, Dir, Outcome};
@@ -90,7 +90,11 @@ fn view_of(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
 /// `None` for a directory without a record: `create` has just begun, or `delete` is about to end.
 fn record_of(global: &Global, id: &str) -> Result<Option<Container>> {
     let Some(dir) = Dir::find(&global.root, id)? else { return Ok(None) };
-    Ok(dir.find_record()?.map(|record| Container { dir, record }))
+    let Some(record) = dir.find_record()? else { return Ok(None) };
+    if record.id != id {
+        return Err(Error::new(Stage::State, format!("state.json is that of another container: {:?}", record.id)));
+    }
+    Ok(Some(Container { dir, record }))
 }
 
 fn view(container: &Container, users: &Users) -> Result<View> {
