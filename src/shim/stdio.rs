@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -238,11 +238,13 @@ struct Copies {
     none: Event<()>,
     /// The process has ended: a terminal that others still hold is read until it has nothing.
     ending: Cell<bool>,
+    /// How often something was read or written.
+    moved: Cell<u64>,
 }
 
 impl Default for Copies {
     fn default() -> Copies {
-        Copies { left: Cell::new(0), none: Event::new(), ending: Cell::new(false) }
+        Copies { left: Cell::new(0), none: Event::new(), ending: Cell::new(false), moved: Cell::new(0) }
     }
 }
 
@@ -294,7 +296,7 @@ impl Attached {
         let copies = Rc::clone(&self.copies);
         copies.left.set(copies.left.get() + 1);
         self.tasks.push(reactor::spawn(async move {
-            if let Err(errno) = copy(&from, &to.writer, &copies.ending).await {
+            if let Err(errno) = copy(&from, &to.writer, &copies).await {
                 os::log("warning", &format!("output is lost: {errno}"));
             }
             drop(from);
@@ -316,7 +318,7 @@ impl Attached {
         self.stdin = Some(os::open(path, libc::O_WRONLY | libc::O_NONBLOCK)?);
         let task = reactor::spawn(async move {
             // Whoever does not read his input ends it so: EPIPE is no failure.
-            match copy(&from, &to, &Cell::new(false)).await {
+            match copy(&from, &to, &Copies::default()).await {
                 Ok(()) | Err(Errno::EPIPE) => {}
                 Err(errno) => os::log("warning", &format!("input is lost: {errno}")),
             }
@@ -372,9 +374,22 @@ impl Attached {
 
     /// Waits until all output has been passed on, but not for ever: others may hold the pipes, and nobody may read.
     pub async fn finish(&self) {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        if self.copies.left.get() > 0 && reactor::within(PATIENCE, self.copies.none.wait()).await.is_none() {
-            os::log("warning", "output that nobody reads is lost");
+        /// More than a fifo's reader has ([`Output::taken`]).
+        const SILENT: Duration = Duration::from_secs(3);
+        const MOST: Duration = Duration::from_secs(10);
+        let begun = Instant::now();
+        while self.copies.left.get() > 0 {
+            let before = self.copies.moved.get();
+            if reactor::within(SILENT, self.copies.none.wait()).await.is_some() {
+                break;
+            }
+            if self.copies.moved.get() == before || begun.elapsed() >= MOST {
+                os::log(
+                    "warning",
+                    "who still has the output of a deleted process, or does not read it, is not waited for",
+                );
+                break;
+            }
         }
         if let Some(logger) = &self.logger {
             logger.end().await;
@@ -390,7 +405,7 @@ impl Drop for Attached {
 
 /// Copies until the input ends. What cannot be written is lost, once it is clear that waiting does not help: a process must not
 /// stand still because its log's disk is full.
-async fn copy(from: &OwnedFd, to: &OwnedFd, ending: &Cell<bool>) -> Result<(), Errno> {
+async fn copy(from: &OwnedFd, to: &OwnedFd, copies: &Copies) -> Result<(), Errno> {
     let mut lost = None;
     loop {
         let mut rest = Vec::new();
@@ -404,8 +419,8 @@ async fn copy(from: &OwnedFd, to: &OwnedFd, ending: &Cell<bool>) -> Result<(), E
         });
         match read {
             Ok(0) => break,
-            Ok(_) => {}
-            Err(Errno::EAGAIN) if ending.get() => break,
+            Ok(_) => copies.moved.update(|times| times + 1),
+            Err(Errno::EAGAIN) if copies.ending.get() => break,
             Err(Errno::EAGAIN) => {
                 reactor::ready(from.as_fd(), IN).await?;
                 continue;
@@ -417,7 +432,10 @@ async fn copy(from: &OwnedFd, to: &OwnedFd, ending: &Cell<bool>) -> Result<(), E
         while !rest.is_empty() && lost.is_none() {
             reactor::ready(to.as_fd(), OUT).await?;
             match write_some(to, &rest) {
-                Ok(written) => drop(rest.drain(..written)),
+                Ok(written) => {
+                    rest.drain(..written);
+                    copies.moved.update(|times| times + 1);
+                }
                 Err(errno) => lost = Some(errno),
             }
         }

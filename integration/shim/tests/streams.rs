@@ -410,6 +410,32 @@ fn a_deletion_does_not_wait_long_for_what_a_fifo_holds() {
     finish(shim, "unread");
 }
 
+/// As containerd's own shim, which waits for 2 s.
+#[test]
+fn a_deletion_does_not_wait_long_for_who_was_left_with_the_output() {
+    let dir = directory();
+    let bundle = bundle(&dir, "daemon", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("daemon", "").unwrap();
+    let stdout = bundle.fifo("out");
+    let mut out = open_reader(&stdout);
+    shim.exec("daemon", "exec", &["sh", "-c", "echo said; sleep 1000 &"], |request| request.stdout = stdout.clone())
+        .unwrap();
+    shim.start_process("daemon", "exec").unwrap();
+    only_the_shim_writes(&stdout);
+    shim.wait("daemon", "exec").unwrap();
+    let began = std::time::Instant::now();
+    shim.delete("daemon", "exec").unwrap();
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    shim.kill("daemon", "", libc::SIGKILL).unwrap();
+    shim.wait("daemon", "").unwrap();
+    finish(shim, "daemon");
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "said\n");
+}
+
 #[test]
 fn a_process_that_has_ended_keeps_no_descriptor() {
     let dir = directory();
