@@ -215,4 +215,8 @@ fn what_another_pid_namespace_hides_is_told() {
         out.ok();
     }
     assert!(!call(&container, &["stats", "--json"]).ok().stdout().contains("is called stopped"));
+    let memory = command(&container, &["memory", "--json", &container.id]);
+    let all = process::run(process::under(&hidden, &memory)).ok().json();
+    let one = &all["containers"][0];
+    assert_eq!((&one["unreadProcesses"], &one["mapped"]), (&json!(1), &Value::Null), "{all}");
 }

@@ -22,7 +22,7 @@ pub struct Reading {
 impl Reading {
     /// Whether it may run where this pid namespace does not see it. In that of the host, where nothing is hidden, who is left in a cgroup is
     /// a process that has outlived the first.
-    fn seems_hidden(&self) -> bool {
+    pub fn seems_hidden(&self) -> bool {
         let has_tasks = self.levels.pids.is_some_and(|pids| pids.now > 0);
         self.subject.status == Status::Stopped && has_tasks && !sees_all()
     }

@@ -165,8 +165,9 @@ pub enum Keystroke {
 
 /// The keys that are there; `None` when there will be none any more.
 pub fn keys() -> Result<Option<Vec<Keystroke>>> {
-    // What of one key's sequence comes later comes soon, even over a slow line; who types does not.
-    const REST: Duration = Duration::from_millis(50);
+    // What comes after an escape comes soon, even over a slow line; who types does not. Once it is a sequence, no key was typed.
+    const AFTER_ESCAPE: Duration = Duration::from_millis(50);
+    const REST: Duration = Duration::from_secs(1);
     let stdin = stdin();
     let (mut typed, mut buffer) = (Vec::new(), [0; 256]);
     loop {
@@ -176,8 +177,9 @@ pub fn keys() -> Result<Option<Vec<Keystroke>>> {
             read => typed.extend_from_slice(&buffer[..read.at(Stage::Console, || "read the keyboard")?]),
         }
         let mut more = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let patience = if typed.ends_with(b"\x1b") { AFTER_ESCAPE } else { REST };
         let waits = is_cut_off(&typed)
-            && poll::undisturbed(&mut more, poll::within(REST)).at(Stage::Console, || "wait for keys")?;
+            && poll::undisturbed(&mut more, poll::within(patience)).at(Stage::Console, || "wait for keys")?;
         if !waits {
             return Ok(Some(parse(&typed)));
         }

@@ -101,7 +101,7 @@ impl MemoryLook {
         let mut taken = Vec::new();
         // A cgroup names no process of a pid namespace above ours, and one that runs has its first.
         let lives = reading.subject.init.map_or(Ok(Life::Gone), ProcessId::life)? == Life::Alive;
-        let mut unread = usize::from(before.is_empty() && lives);
+        let mut unread = usize::from(before.is_empty() && (lives || reading.seems_hidden()));
         // What all of them tell, who are the container's.
         let mut room = MOST;
         for pid in before {
