@@ -94,8 +94,8 @@ fn a_program_of_which_a_thread_is_traced_ends() {
     assert_eq!((&whole["ended"], &whole["exitCode"]), (&json!("exited"), &json!(5)), "{whole}");
     // Nobody has told of its time.
     assert_eq!(whole["cpu"]["totalNs"], Value::Null, "{whole}");
-    let flags = ["--timeout", "100ms", "--result", result.to_str().unwrap()];
-    container.exec_with(&flags, &["/probe", "traced:"]).fails();
+    let flags = ["--timeout", "1s", "--result", result.to_str().unwrap()];
+    container.exec_with(&flags, &["/probe", "traced:"]).exits(137);
     assert_eq!(ended()["ended"], json!("timeout"));
     container.delete_force().ok();
     container.assert_nothing_left();
@@ -110,11 +110,11 @@ fn a_program_that_is_held_at_its_end_keeps_no_limit_from_holding() {
     let container = Bundle::probe(&["seize:end"]).container();
     container.up().ok();
     let result = container.bundle.dir.join("r.json");
-    for flags in [&["--timeout", "100ms"][..], &["--output-limit", "10"]] {
+    for flags in [&["--timeout", "1s"][..], &["--output-limit", "10"]] {
         let flags = [flags, &["--result", result.to_str().unwrap()]].concat();
         let script = "t=0; until [ $t != 0 ]; do while read k v; do [ $k = TracerPid: ] && t=$v; done < /proc/$$/status; done; \
                       echo a lot of output; while :; do :; done";
-        container.exec_with(&flags, &["/bin/sh", "-c", script]).fails();
+        container.exec_with(&flags, &["/bin/sh", "-c", script]).exits(137);
         let whole: Value = serde_json::from_str(&fs::read_to_string(&result).unwrap()).unwrap();
         let hit = if flags[0] == "--timeout" { "timeout" } else { "output-limit" };
         assert_eq!(whole["ended"], json!(hit), "{whole}");
