@@ -51,7 +51,8 @@ pub fn trace(thread: i64, options: i64) -> Value {
 
 /// Traces whatever comes (ptrace(2)), and waits for none of it to end: first threads, or all the others; or has them stop at their end.
 pub fn seize(which: &str) -> Value {
-    let before = pids();
+    // Who comes to a container may be there before its first process looks.
+    let before = if std::process::id() == 1 { BTreeSet::from([1]) } else { pids() };
     loop {
         for pid in pids().difference(&before) {
             let threads = numbers(&format!("/proc/{pid}/task"));

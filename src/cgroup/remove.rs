@@ -24,6 +24,8 @@ pub enum Leftover {
     Wait,
     /// Kill them first.
     Kill,
+    /// Kill those of our own pid namespace first, whom somebody has put there, and wait for the others.
+    KillOurs,
 }
 
 /// How long processes may take to end once they have been killed.
@@ -57,11 +59,28 @@ impl Cgroup {
         if stuck.is_empty() {
             return Ok(());
         }
-        if leftover == Leftover::Kill {
-            self.kill(libc::SIGKILL)?;
+        match leftover {
+            Leftover::Wait => {}
+            Leftover::Kill => self.kill(libc::SIGKILL)?,
+            Leftover::KillOurs => stuck.iter().try_for_each(|member| kill_ours(member))?,
         }
         stuck.into_iter().try_for_each(|member| remove_tree(member, deadline))
     }
+}
+
+fn kill_ours(member: &Member) -> Result<()> {
+    let mut pids = Vec::new();
+    member.collect_pids(Reach::Tree, &mut pids)?;
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
+    let own = namespace("self");
+    for pid in pids.iter().filter(|pid| own.is_some() && namespace(&pid.to_string()) == own) {
+        let Ok(process) = pidfd::open(*pid) else { continue };
+        // Still the one that was looked at.
+        if namespace(&pid.to_string()) == own {
+            pidfd::signal(process.as_fd(), libc::SIGKILL).at(Stage::Cgroup, || format!("kill process {pid}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn gone(outcome: crate::sys::Result<()>) -> bool {

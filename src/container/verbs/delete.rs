@@ -50,11 +50,11 @@ impl Force {
         matches!(self, Force::Yes | Force::Room).then_some(PATIENCE)
     }
 
-    /// What becomes of processes in its cgroup. The kernel leaves none of a pid namespace that has ended: where there are some of one whose
-    /// first process is not found, we are in another pid or time namespace than whoever made it, and it runs.
+    /// What becomes of processes in its cgroup. The kernel leaves none of a pid namespace that has ended: where there are some, and not of
+    /// ours, and the first process is not found, we are in another pid or time namespace than whoever made it, and it runs.
     fn leftover(self, record: &Record) -> Leftover {
         match (self, record.pid_namespace) {
-            (Force::No | Force::Room, PidNamespace::Own) => Leftover::Wait,
+            (Force::No | Force::Room, PidNamespace::Own) => Leftover::KillOurs,
             _ => Leftover::Kill,
         }
     }
@@ -347,7 +347,7 @@ fn end(global: &Global, record: &Record, force: Force, trace: &mut Option<Trace>
         let leftover = if pidfd.is_some() { Leftover::Kill } else { force.leftover(record) };
         cgroup.remove(leftover).map_err(|error| match leftover {
             Leftover::Kill => error,
-            Leftover::Wait => error.with_hint(
+            Leftover::Wait | Leftover::KillOurs => error.with_hint(
                 "its first process is not found: it may have been made in another pid or time namespace, and run. `delete --force` kills \
                  what is in its cgroup",
             ),
