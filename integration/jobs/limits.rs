@@ -1,7 +1,7 @@
 //! Limits on time, CPU time and output, and programs that end with whoever wanted them.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{ONLY, conforms, job};
 use crate::common::process::{pidfd_open, wait_readable};
-use crate::common::{Bundle, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
+use crate::common::{Bundle, Container, Need, brisk_only, host, lacks, process, skip_unless, time_limit};
 use crate::spec::annotations::{receive, receive_file};
 
 #[test]
@@ -190,6 +190,20 @@ fn nothing_outlives_who_wanted_it() {
     }
 }
 
+/// brisk is killed, and has no time for anything.
+fn killed(brisk: process::Running) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(brisk.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    drop(brisk.wait());
+}
+
+/// The program ends as well, and nothing of its container keeps it from being deleted.
+#[track_caller]
+fn ends_too(program: &OwnedFd, container: &Container, what: &str) {
+    assert!(wait_readable(program.as_fd(), time_limit()), "{what}");
+    container.delete_force().ok();
+    host::wait_until(|| container.leftovers().is_empty());
+}
+
 /// The same holds before the program runs: who has the listener of its own filter open waits for an answer to its next call for ever.
 #[test]
 fn nothing_outlives_who_wanted_it_on_the_way_to_its_program() {
@@ -214,11 +228,8 @@ fn nothing_outlives_who_wanted_it_on_the_way_to_its_program() {
         let init = i32::try_from(state["pid"].as_i64().unwrap()).unwrap();
         let program = pidfd_open(init).unwrap();
         host::wait_until(|| process::waits_in(init, &[libc::SYS_prctl]));
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
-        drop(running.wait());
-        assert!(wait_readable(program.as_fd(), time_limit()), "uid {user}");
-        container.delete_force().ok();
-        host::wait_until(|| container.leftovers().is_empty());
+        killed(running);
+        ends_too(&program, &container, &format!("uid {user}"));
     }
 }
 
@@ -252,12 +263,9 @@ fn nothing_outlives_who_died_before_it_was_asked_for() {
         let (_, listener) = receive_file(&agent);
         let (call, pid) = process::waiting_call(&listener);
         let program = pidfd_open(pid).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
-        drop(running.wait());
+        killed(running);
         process::let_pass(&listener, call);
-        assert!(wait_readable(program.as_fd(), time_limit()), "{verb}");
-        container.delete_force().ok();
-        host::wait_until(|| container.leftovers().is_empty());
+        ends_too(&program, &container, verb);
     }
 }
 
@@ -283,11 +291,8 @@ fn who_dies_with_brisk_need_not_speak_under_its_filter() {
         let init: i32 = fs::read_to_string(pid_file).unwrap().parse().unwrap();
         host::wait_until(|| fs::read_to_string(format!("/proc/{init}/comm")).unwrap() == "sleep\n");
         let program = pidfd_open(init).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
-        drop(running.wait());
-        assert!(wait_readable(program.as_fd(), time_limit()), "uid {user}");
-        container.delete_force().ok();
-        host::wait_until(|| container.leftovers().is_empty());
+        killed(running);
+        ends_too(&program, &container, &format!("uid {user}"));
     }
 }
 

@@ -58,23 +58,53 @@ fn a_daemon_whose_first_thread_has_ended_ends_with_the_container() {
     container.assert_nothing_left();
 }
 
+/// Goes on once it is traced.
+const UNTIL_TRACED: &str =
+    "t=0; until [ $t != 0 ]; do while read k v; do [ $k = TracerPid: ] && t=$v; done < /proc/$$/status; done";
+
+/// A container whose first process traces whoever comes, and waits for none of it to end.
+struct Seizing(Container);
+
+impl Seizing {
+    fn new(which: &str) -> Seizing {
+        let container = Bundle::probe(&[&format!("seize:{which}")]).container();
+        container.up().ok();
+        Seizing(container)
+    }
+
+    /// What `exec` with this flag says, and the result.
+    #[track_caller]
+    fn exec(&self, flags: &[&str], program: &[&str], status: i32) -> (String, Value) {
+        let result = self.0.bundle.dir.join("r.json");
+        let flags = [flags, &["--result", result.to_str().unwrap()]].concat();
+        let said = self.0.exec_with(&flags, program).exits(status).stderr();
+        (said, serde_json::from_str(&fs::read_to_string(&result).unwrap()).unwrap())
+    }
+
+    /// It ended by itself, and its tracer was not waited for.
+    #[track_caller]
+    fn exec_to_its_end(&self, program: &[&str]) -> Value {
+        let (said, result) = self.exec(&[], program, 5);
+        assert!(said.contains("is left to whoever traces it"), "{said}");
+        assert_eq!((&result["ended"], &result["exitCode"]), (&json!("exited"), &json!(5)), "{result}");
+        result
+    }
+
+    fn end(self) {
+        self.0.delete_force().ok();
+        self.0.assert_nothing_left();
+    }
+}
+
 /// Whoever traces a process is told of its end before its parent is, and need not listen.
 #[test]
 fn a_program_that_is_traced_ends() {
     if brisk_only("results; runc and crun wait for ever") {
         return;
     }
-    let container = Bundle::probe(&["seize"]).container();
-    container.up().ok();
-    let script = "t=0; until [ $t != 0 ]; do while read k v; do [ $k = TracerPid: ] && t=$v; done < /proc/$$/status; done; exit 5";
-    let result = container.bundle.dir.join("r.json");
-    let flags = ["--result", result.to_str().unwrap()];
-    let said = container.exec_with(&flags, &["/bin/sh", "-c", script]).exits(5).stderr();
-    assert!(said.contains("is left to whoever traces it"), "{said}");
-    let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
-    assert_eq!((&result["ended"], &result["exitCode"]), (&json!("exited"), &json!(5)), "{result}");
-    container.delete_force().ok();
-    container.assert_nothing_left();
+    let container = Seizing::new("first");
+    container.exec_to_its_end(&["/bin/sh", "-c", &format!("{UNTIL_TRACED}; exit 5")]);
+    container.end();
 }
 
 /// Nor need whoever traces another thread than the first: no pidfd says then that the process has ended.
@@ -83,22 +113,13 @@ fn a_program_of_which_a_thread_is_traced_ends() {
     if brisk_only("results; runc and crun wait for ever") {
         return;
     }
-    let container = Bundle::probe(&["seize:others"]).container();
-    container.up().ok();
-    let result = container.bundle.dir.join("r.json");
-    let flags = ["--result", result.to_str().unwrap()];
-    let ended = || serde_json::from_str::<Value>(&fs::read_to_string(&result).unwrap()).unwrap();
-    let said = container.exec_with(&flags, &["/probe", "traced:5"]).exits(5).stderr();
-    assert!(said.contains("is left to whoever traces it"), "{said}");
-    let whole = ended();
-    assert_eq!((&whole["ended"], &whole["exitCode"]), (&json!("exited"), &json!(5)), "{whole}");
+    let container = Seizing::new("others");
+    let result = container.exec_to_its_end(&["/probe", "traced:5"]);
     // Nobody has told of its time.
-    assert_eq!(whole["cpu"]["totalNs"], Value::Null, "{whole}");
-    let flags = ["--timeout", "1s", "--result", result.to_str().unwrap()];
-    container.exec_with(&flags, &["/probe", "traced:"]).exits(137);
-    assert_eq!(ended()["ended"], json!("timeout"));
-    container.delete_force().ok();
-    container.assert_nothing_left();
+    assert_eq!(result["cpu"]["totalNs"], Value::Null, "{result}");
+    let (_, result) = container.exec(&["--timeout", "1s"], &["/probe", "traced:"], 137);
+    assert_eq!(result["ended"], json!("timeout"), "{result}");
+    container.end();
 }
 
 /// What was killed may be stopped at its end, by whom it does not let go: no signal moves it then (`PTRACE_O_TRACEEXIT`).
@@ -107,20 +128,13 @@ fn a_program_that_is_held_at_its_end_keeps_no_limit_from_holding() {
     if brisk_only("limits") {
         return;
     }
-    let container = Bundle::probe(&["seize:end"]).container();
-    container.up().ok();
-    let result = container.bundle.dir.join("r.json");
-    for flags in [&["--timeout", "1s"][..], &["--output-limit", "10"]] {
-        let flags = [flags, &["--result", result.to_str().unwrap()]].concat();
-        let script = "t=0; until [ $t != 0 ]; do while read k v; do [ $k = TracerPid: ] && t=$v; done < /proc/$$/status; done; \
-                      echo a lot of output; while :; do :; done";
-        container.exec_with(&flags, &["/bin/sh", "-c", script]).exits(137);
-        let whole: Value = serde_json::from_str(&fs::read_to_string(&result).unwrap()).unwrap();
-        let hit = if flags[0] == "--timeout" { "timeout" } else { "output-limit" };
-        assert_eq!(whole["ended"], json!(hit), "{whole}");
+    let container = Seizing::new("end");
+    let script = format!("{UNTIL_TRACED}; echo a lot of output; while :; do :; done");
+    for (flags, hit) in [(["--timeout", "1s"], "timeout"), (["--output-limit", "10"], "output-limit")] {
+        let (_, result) = container.exec(&flags, &["/bin/sh", "-c", &script], 137);
+        assert_eq!(result["ended"], json!(hit), "{result}");
     }
-    container.delete_force().ok();
-    container.assert_nothing_left();
+    container.end();
 }
 
 /// Ended with the test.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::reach::Reach;
+use crate::proc::pid_namespace;
 use crate::sys::poll::{self, PollFlags};
 use crate::sys::{fs, pidfd};
 
@@ -69,14 +70,14 @@ impl Cgroup {
 }
 
 fn kill_ours(member: &Member) -> Result<()> {
+    let Ok(own) = pid_namespace::of("self") else { return Ok(()) };
+    let is_ours = |pid: &i32| pid_namespace::of(pid).is_ok_and(|namespace| namespace == own);
     let mut pids = Vec::new();
     member.collect_pids(Reach::Tree, &mut pids)?;
-    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
-    let own = namespace("self");
-    for pid in pids.iter().filter(|pid| own.is_some() && namespace(&pid.to_string()) == own) {
-        let Ok(process) = pidfd::open(*pid) else { continue };
+    for pid in pids.into_iter().filter(is_ours) {
+        let Ok(process) = pidfd::open(pid) else { continue };
         // Still the one that was looked at.
-        if namespace(&pid.to_string()) == own {
+        if is_ours(&pid) {
             pidfd::signal(process.as_fd(), libc::SIGKILL).at(Stage::Cgroup, || format!("kill process {pid}"))?;
         }
     }

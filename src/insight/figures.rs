@@ -1,9 +1,8 @@
 //! What containers use, and by how much that has grown between two looks.
 
-use std::os::unix::fs::MetadataExt;
-
 use brisk::cgroup::{Levels, Totals};
 use brisk::error::Result;
+use brisk::proc::pid_namespace;
 use brisk::spec::status::Status;
 use brisk::sys::process::monotonic_ns;
 
@@ -24,7 +23,7 @@ impl Reading {
     /// a process that has outlived the first.
     pub fn seems_hidden(&self) -> bool {
         let has_tasks = self.levels.pids.is_some_and(|pids| pids.now > 0);
-        self.subject.status == Status::Stopped && has_tasks && !sees_all()
+        self.subject.status == Status::Stopped && has_tasks && !pid_namespace::is_initial()
     }
 }
 
@@ -87,13 +86,6 @@ impl Look {
         };
         self.rows.iter().find(is)
     }
-}
-
-/// Whether this is the initial pid namespace, which has all processes.
-fn sees_all() -> bool {
-    // include/linux/proc_ns.h: PROC_PID_INIT_INO.
-    const INITIAL: u64 = 0xefff_fffc;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL)
 }
 
 fn measure(subject: &Subject) -> Result<(Totals, Levels)> {

@@ -2,14 +2,13 @@
 //!
 //! Not trusted: the texts in them, which may be an image's.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use brisk::cli::log::printable;
 use brisk::cli::output::{self, Audience};
 use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
-use brisk::state::StateRoot;
+use brisk::state::{StateRoot, identity};
 use brisk::sys::destination::{self, Destination};
 use brisk::sys::fs;
 use nix::errno::Errno;
@@ -192,8 +191,8 @@ pub fn each_its_own(written: &[(&str, &NamedFile)], read: &[(&str, &Path)]) -> R
             return Err(Error::new(Stage::Args, format!("{other} and {name} are one file")));
         }
         let is_read = |path: &Path| {
-            let found = std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-            found.is_some_and(|found| file.kept() == Some(found))
+            let found = identity(path);
+            found.is_some() && file.kept() == found
         };
         if let Some((other, path)) = read.iter().find(|(_, path)| is_read(path)) {
             return Err(Error::new(Stage::Args, format!("{name} is {other}, {}", path.display()))

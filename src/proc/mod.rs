@@ -2,7 +2,7 @@
 //! system call, for the caller to word. The child uses [`passwd`] and the
 //! lines of [`mountinfo`], which do not allocate; what reads a file does.
 //!
-//! The modules: of a process `stat`, `status`, `cgroup` and `idmap`, of the host `binfmt`; `file` reads one of them as a whole.
+//! The modules: of a process `stat`, `status`, `cgroup`, `idmap` and `pid_namespace`, of the host `binfmt`; `file` reads one of them as a whole.
 
 pub mod binfmt;
 pub mod cgroup;
@@ -10,5 +10,6 @@ pub mod file;
 pub mod idmap;
 pub mod mountinfo;
 pub mod passwd;
+pub mod pid_namespace;
 pub mod stat;
 pub mod status;

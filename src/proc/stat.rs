@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Result};
 use std::path::Path;
 
-use super::file;
+use super::file::{self, is_gone};
 
 /// The fields that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +67,6 @@ fn read_file(path: impl AsRef<Path>) -> Result<Option<Stat>> {
         Err(error) if is_gone(&error) => Ok(None),
         text => parse(&text?).map(Some).ok_or_else(|| ErrorKind::InvalidData.into()),
     }
-}
-
-/// ESRCH: it went away between open and read.
-fn is_gone(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// The children of a process, whose numbers hold until it has reaped them. None of one that has ended, and none where the

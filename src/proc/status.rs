@@ -3,7 +3,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 
-use super::file;
+use super::file::{self, is_gone};
 
 /// What it says of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,7 @@ pub fn fields(names: &[&'static str]) -> Result<Vec<(&'static str, String)>> {
 /// Whether the process has a handler for the signal; no process has none.
 pub fn catches(pid: i32, signal: i32) -> Result<bool> {
     match file::read_record_text(format!("/proc/{pid}/status")) {
-        // ESRCH: it went away between open and read.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(false),
+        Err(error) if is_gone(&error) => Ok(false),
         text => {
             mask(&text?, "SigCgt").map(|set| set >> (signal - 1) & 1 == 1).ok_or_else(|| ErrorKind::InvalidData.into())
         }
@@ -50,7 +49,7 @@ pub fn tracer(pid: i32) -> Option<i32> {
 /// How many bytes of the process are in memory; 0 of one that is gone.
 pub fn resident(pid: i32) -> Result<u64> {
     match file::read_record_text(format!("/proc/{pid}/status")) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(0),
+        Err(error) if is_gone(&error) => Ok(0),
         text => Ok(kilobytes(&text?, "VmRSS").unwrap_or(0) * 1024),
     }
 }

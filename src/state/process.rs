@@ -1,14 +1,14 @@
 //! A process that cannot be confused with a later one of the same pid.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK_AGAIN, UNHEARD};
+use super::{LOOK_AGAIN, UNHEARD, identity};
 use crate::error::{Context, Error, Result, Stage};
 use crate::proc::{file, stat};
 use crate::sys;
@@ -141,7 +141,7 @@ impl ProcessId {
 
 /// The file of its program, as (device, inode).
 fn program(pid: i32) -> Option<(u64, u64)> {
-    std::fs::metadata(format!("/proc/{pid}/exe")).ok().map(|file| (file.dev(), file.ino()))
+    identity(Path::new(&format!("/proc/{pid}/exe")))
 }
 
 fn read(pid: i32) -> Result<Option<stat::Stat>> {

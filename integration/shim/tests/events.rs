@@ -1,8 +1,9 @@
 //! What containerd is told, and when.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use brisk_shim_tests::{NAMESPACE, Shim, bundle, directory, until};
+use brisk_shim_tests::{NAMESPACE, Shim, Told, bundle, directory, until};
 use containerd_shim_protos::events::task as task_events;
 
 #[test]
@@ -117,6 +118,17 @@ fn a_process_that_ends_at_once_has_started_first() {
     shim.shutdown();
 }
 
+/// containerd goes away.
+fn goes(shim: &mut Shim, dir: &Path) {
+    shim.server.take().unwrap().shutdown();
+    std::fs::remove_file(dir.join("c.sock.ttrpc")).unwrap();
+}
+
+/// Whom the events of a topic were about, in order.
+fn ids(shim: &Shim, topic: &str, id: impl Fn(&Told) -> String) -> Vec<String> {
+    shim.events.all().iter().filter(|told| told.topic == topic).map(id).collect()
+}
+
 #[test]
 fn a_containerd_that_restarts_gets_what_it_missed() {
     let dir = directory();
@@ -125,20 +137,13 @@ fn a_containerd_that_restarts_gets_what_it_missed() {
     shim.create(&bundle, |_| ()).unwrap();
     shim.start_process("missed", "").unwrap();
     shim.events.first("/tasks/start", |_| true);
-    shim.server.take().unwrap().shutdown();
-    std::fs::remove_file(dir.join("c.sock.ttrpc")).unwrap();
+    goes(&mut shim, &dir);
     for number in 0..20 {
         shim.exec("missed", &format!("e{number:02}"), &["true"], |_| ()).unwrap();
     }
     shim.server = Some(shim.events.serve(&dir.join("c.sock.ttrpc")));
     shim.events.first("/tasks/exec-added", |told| told.message::<task_events::TaskExecAdded>().exec_id == "e19");
-    let added: Vec<String> = shim
-        .events
-        .all()
-        .iter()
-        .filter(|told| told.topic == "/tasks/exec-added")
-        .map(|told| told.message::<task_events::TaskExecAdded>().exec_id)
-        .collect();
+    let added = ids(&shim, "/tasks/exec-added", |told| told.message::<task_events::TaskExecAdded>().exec_id);
     let mut sorted = added.clone();
     sorted.sort();
     sorted.dedup();
@@ -218,8 +223,7 @@ fn of_too_many_events_the_ends_are_kept() {
     shim.create(&bundle, |_| ()).unwrap();
     shim.start_process("crowd", "").unwrap();
     shim.events.first("/tasks/start", |_| true);
-    shim.server.take().unwrap().shutdown();
-    std::fs::remove_file(dir.join("c.sock.ttrpc")).unwrap();
+    goes(&mut shim, &dir);
     let ended = |id: &str| {
         shim.exec("crowd", id, &["true"], |_| ()).unwrap();
         shim.start_process("crowd", id).unwrap();
@@ -235,13 +239,7 @@ fn of_too_many_events_the_ends_are_kept() {
     }
     shim.server = Some(shim.events.serve(&dir.join("c.sock.ttrpc")));
     shim.events.first("/tasks/exec-added", |told| told.message::<task_events::TaskExecAdded>().exec_id == "e2199");
-    let ends: Vec<String> = shim
-        .events
-        .all()
-        .iter()
-        .filter(|told| told.topic == "/tasks/exit")
-        .map(|told| told.message::<task_events::TaskExit>().id)
-        .collect();
+    let ends = ids(&shim, "/tasks/exit", |told| told.message::<task_events::TaskExit>().id);
     assert_eq!(ends, ["first", "second"]);
     let mut text = vec![0; 65536];
     let count = std::io::Read::read(&mut log, &mut text).unwrap();

@@ -17,16 +17,15 @@ impl CallersTerminal {
     /// are stopped until it is ours.
     pub fn take() -> CallersTerminal {
         // Raw only where we read what is typed: elsewhere Ctrl-C has to stay the caller's.
-        let reads = tty::is_tty(fs::STDIN) && tty::await_turn(&[fs::STDIN]) == Ok(Turn::Ours);
-        let before = if reads { tty::make_raw(fs::STDIN).ok() } else { None };
+        let before = if tty::is_tty(fs::STDIN) { raw_in_turn() } else { None };
         CallersTerminal { terminal: own_terminal(), before }
     }
 
     /// We were continued: a shell sets it as it likes it while its job is stopped.
     pub fn take_again(&self) {
         // In the background again we are stopped again. A terminal that is gone is heard of by reading.
-        if self.before.is_some() && tty::await_turn(&[fs::STDIN]) == Ok(Turn::Ours) {
-            let _ = tty::make_raw(fs::STDIN);
+        if self.before.is_some() {
+            raw_in_turn();
         }
     }
 
@@ -47,6 +46,12 @@ impl Drop for CallersTerminal {
             let _ = tty::set_attributes(fs::STDIN, termios);
         }
     }
+}
+
+/// Makes standard input raw as soon as it is ours; how it was, where it has become so.
+fn raw_in_turn() -> Option<libc::termios> {
+    let ours = tty::await_turn(&[fs::STDIN]) == Ok(Turn::Ours);
+    if ours { tty::make_raw(fs::STDIN).ok() } else { None }
 }
 
 fn own_terminal() -> Option<OwnedFd> {

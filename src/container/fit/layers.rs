@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::misfit::Misfit;
 use crate::plan::rootfs::overlay::UPPER;
 use crate::spec::annotations::{OVERLAY, OVERLAY_LOWER};
 use crate::spec::overlay::{Overlay, Upper};
+use crate::state::identity;
 
 pub(super) fn misfits(overlay: &Overlay, root: &Path, bundle: &Path) -> Vec<Misfit> {
     let directory = match &overlay.upper {
@@ -34,7 +34,7 @@ fn entangled(root: &Path, named: &[(&str, PathBuf)]) -> Option<Misfit> {
         let (chain, shown) = (above(dir), dir.display());
         let own = chain.first()?;
         // Of a directory that stays a part is the upper layer.
-        let outer = if *key == OVERLAY { id(&dir.join(OsStr::from_bytes(UPPER.to_bytes()))) } else { Some(*own) };
+        let outer = if *key == OVERLAY { identity(&dir.join(OsStr::from_bytes(UPPER.to_bytes()))) } else { Some(*own) };
         for other in &before {
             let how = match other.first() {
                 Some(others) if others == own => "is named twice",
@@ -53,7 +53,7 @@ fn entangled(root: &Path, named: &[(&str, PathBuf)]) -> Option<Misfit> {
 fn above(dir: &Path) -> Vec<Id> {
     let mut chain: Vec<Id> = Vec::new();
     let mut path = dir.to_path_buf();
-    while let Some(found) = id(&path) {
+    while let Some(found) = identity(&path) {
         // Above the topmost one is itself.
         if chain.last() == Some(&found) || chain.first().is_some_and(|first| first.0 != found.0) {
             break;
@@ -62,10 +62,6 @@ fn above(dir: &Path) -> Vec<Id> {
         path.push("..");
     }
     chain
-}
-
-fn id(dir: &Path) -> Option<Id> {
-    std::fs::metadata(dir).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// As it is taken: a link at the end is not followed.

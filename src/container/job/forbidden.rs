@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::plan::seccomp::{ALL_ARCHS, SyscallId};
+use crate::proc::pid_namespace;
 use crate::sys::klog;
 use crate::sys::poll::{self, PollFlags};
 
@@ -16,13 +17,10 @@ const ROOM: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_millis(50);
 /// The log's clock is that of the last tick, and ticks are no further apart.
 const TICK: Duration = Duration::from_millis(10);
-/// The initial pid namespace, whose numbers the log has (include/linux/proc_ns.h: PROC_PID_INIT_INO).
-const INITIAL: u64 = 0xefff_fffc;
 
 /// The name of the call that ended the process, which was started at that time; `None` where the kernel does not tell.
 pub(super) fn call(pid: i32, started: SystemTime) -> Option<String> {
-    let numbers_are_the_logs = std::fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL);
-    if !numbers_are_the_logs {
+    if !pid_namespace::is_initial() {
         return None;
     }
     let since = started.duration_since(UNIX_EPOCH).ok()?.saturating_sub(TICK);

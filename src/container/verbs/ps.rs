@@ -3,7 +3,6 @@
 //! Not trusted: the names of cgroups below the container's.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -13,6 +12,7 @@ use crate::container::options::Global;
 use crate::error::{Context, Error, Result, Stage};
 use crate::host::programs::find_program;
 use crate::plan::reach::Reach;
+use crate::proc::pid_namespace;
 use crate::spec::status::Status;
 use crate::state::PidNamespace;
 use crate::sys::process;
@@ -52,15 +52,13 @@ fn without_cgroup(container: &Container) -> Result<Vec<i32>> {
     if container.record.pid_namespace == PidNamespace::Shared {
         return Ok(vec![init.pid]);
     }
-    let namespace = |pid: &Path| fs::read_link(pid.join("ns/pid"));
-    let own = namespace(Path::new(&format!("/proc/{}", init.pid)))
-        .at(Stage::State, || "read the container's pid namespace")?;
+    let own = pid_namespace::of(init.pid).at(Stage::State, || "read the container's pid namespace")?;
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc").at(Stage::State, || "list /proc")? {
         let path = entry.at(Stage::State, || "list /proc")?.path();
-        let pid = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let pid: Option<i32> = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         // Processes of other users and those that just ended cannot be read, and are not ours.
-        if let Some(pid) = pid.filter(|_| namespace(&path).is_ok_and(|namespace| namespace == own)) {
+        if let Some(pid) = pid.filter(|pid| pid_namespace::of(pid).is_ok_and(|namespace| namespace == own)) {
             pids.push(pid);
         }
     }
