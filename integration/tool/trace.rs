@@ -104,6 +104,7 @@ impl Tracer<'_> {
                 Ok(Some(reaped)) => {
                     quiet = None;
                     deadline.left();
+                    self.events_of_others(reaped.pid)?;
                     self.event(reaped)?;
                 }
                 Ok(None) => {
@@ -122,6 +123,18 @@ impl Tracer<'_> {
         }
         self.release()?;
         Ok(Traced { main: self.ended, processes: self.processes })
+    }
+
+    /// Whoever traces a process hears of its end before its parent can reap it: a parent that a pidfd has told of the end, and
+    /// that the kernel lets us hear of first, would wait for it in vain.
+    fn events_of_others(&mut self, first: i32) -> Res<()> {
+        let others: Vec<i32> = self.tracees.keys().copied().filter(|pid| *pid != first).collect();
+        for pid in others {
+            if let Ok(Some(reaped)) = os::wait4(pid, libc::__WALL | libc::WNOHANG) {
+                self.event(reaped)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether nobody is running or waiting for a CPU: on a loaded machine quiet alone does not mean settled.

@@ -47,6 +47,14 @@ impl Key {
         Ok(())
     }
 
+    /// Whether there is a budget, and nothing differs from it.
+    pub fn is_kept(&self, verbs: &Verbs) -> bool {
+        let kept = |planned: &Verbs| {
+            verbs.iter().all(|(verb, counts)| planned.get(verb).is_some_and(|planned| differ(planned, counts).is_empty()))
+        };
+        load().is_ok_and(|budget| budget.get(&self.0).is_some_and(kept))
+    }
+
     /// Prints every difference; true if there is none that matters. Fewer is a difference too: the budget must be lowered,
     /// or the gain is lost unseen.
     pub fn check(&self, verbs: &Verbs) -> Res<bool> {
