@@ -5,7 +5,7 @@ use std::io::Result;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// That of a process, or of `self`, as namespaces are told apart: `pid:[NUMBER]` (namespaces(7)).
+/// The name of the one that a process, or `self`, is in, as namespaces are told apart: `pid:[NUMBER]` (namespaces(7)).
 pub fn of(process: impl Display) -> Result<PathBuf> {
     std::fs::read_link(format!("/proc/{process}/ns/pid"))
 }

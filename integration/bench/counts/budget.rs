@@ -50,7 +50,9 @@ impl Key {
     /// Whether there is a budget, and nothing differs from it.
     pub fn is_kept(&self, verbs: &Verbs) -> bool {
         let kept = |planned: &Verbs| {
-            verbs.iter().all(|(verb, counts)| planned.get(verb).is_some_and(|planned| differ(planned, counts).is_empty()))
+            verbs
+                .iter()
+                .all(|(verb, counts)| planned.get(verb).is_some_and(|planned| differ(planned, counts).is_empty()))
         };
         load().is_ok_and(|budget| budget.get(&self.0).is_some_and(kept))
     }
