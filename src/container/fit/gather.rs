@@ -119,7 +119,7 @@ impl Trial<'_> {
         let document = field::changed(&self.gathered.document, changes);
         let loaded = spec::load_bytes(document.to_string().into_bytes())?;
         let bundle = Bundle::of(self.global, self.dir, loaded)?;
-        let host = host_for(&bundle.spec, self.host.clone())?;
+        let host = host_for(bundle.spec(), self.host.clone())?;
         PlannedContainer::preview(self.global, bundle, ProgramStart::OnSignal, host)
     }
 

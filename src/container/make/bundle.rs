@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::trust;
+use crate::container::caller::console::OurConsole;
+use crate::container::caller::notify;
 use crate::container::lookup;
 use crate::container::options::{Create, Global};
 use crate::container::outline::{self, OverlayChoice};
@@ -31,7 +33,8 @@ pub(in crate::container) struct Bundle {
     dir: PathBuf,
     /// The copy that the container keeps.
     text: Vec<u8>,
-    pub(in crate::container) spec: Spec,
+    /// Read by `spec`, changed by `change` alone: what only this start has is said below it.
+    spec: Spec,
     /// What is odd about the text.
     pub(in crate::container) warnings: Vec<String>,
 }
@@ -130,6 +133,27 @@ impl Bundle {
         copy.linux.get_or_insert_default().cgroups_path = Some(path);
         self.text = serde_json::to_vec(&copy).at(Stage::State, || "describe the bundle")?;
         Ok(())
+    }
+
+    /// Gives this start its notify socket, of which a later `exec` or `restart` has nothing: the copy does not say it.
+    pub(in crate::container) fn offer_notify(&mut self, global: &Global, id: &str) {
+        notify::offer(global, id, &mut self.spec);
+    }
+
+    /// Gives the program's terminal the size of ours, which the next start may not have: the copy does not say it.
+    pub(in crate::container) fn size_terminal(&mut self, ours: &OurConsole) {
+        if let Some(process) = &mut self.spec.process {
+            ours.size_terminal(process);
+        }
+    }
+
+    /// What config.json says, with what was changed.
+    pub(in crate::container) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(in crate::container) fn into_spec(self) -> Spec {
+        self.spec
     }
 
     /// Where it is.

@@ -84,12 +84,14 @@ impl NewContainer<'_, '_> {
         let launched = notify::prepare(global, &container.dir)
             .and_then(|()| self.launch(console, &mut container, holder.as_ref(), trace));
         match launched {
-            Ok((running, notify)) => Ok(Created { container, running, spec: self.planned.bundle.spec, lock, notify }),
+            Ok((running, notify)) => {
+                Ok(Created { container, running, spec: self.planned.bundle.into_spec(), lock, notify })
+            }
             Err(error) => {
                 self.receivers.withdraw(global);
                 let bundle = &self.planned.bundle;
                 let error = give_up(global, &args.id, bundle, &container, error);
-                Err(bundle.told(args, holder::name_writer(error, &bundle.spec, bundle.dir())))
+                Err(bundle.told(args, holder::name_writer(error, bundle.spec(), bundle.dir())))
             }
         }
     }
@@ -203,7 +205,7 @@ pub(in crate::container) fn give_up(
     if !deleted && let Err(failure) = container.dir.remove() {
         (global.warn)(&failure.to_string());
     }
-    if let Err(error) = host_hooks::run_poststop(global, &bundle.spec, id, bundle.dir(), None) {
+    if let Err(error) = host_hooks::run_poststop(global, bundle.spec(), id, bundle.dir(), None) {
         (global.warn)(&error.to_string());
     }
     if deleted { state::does_not_exist(&global.root, id) } else { why }
@@ -216,7 +218,7 @@ fn make_fifo(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// What is known before anything is made: enough for `delete` to clean up whatever `create` gets to.
 pub(in crate::container) fn record(global: &Global, args: &Create, bundle: &Bundle, plan: &Plan) -> Result<Record> {
-    let spec = &bundle.spec;
+    let spec = bundle.spec();
     let rootfs = bundle.rootfs();
     let own_pid = spec.namespace(NamespaceKind::Pid.name()).is_some_and(|namespace| namespace.joined().is_none());
     let cgroup = match &plan.cgroup {

@@ -42,8 +42,8 @@ impl PlannedContainer {
         terminal: Terminal,
         host: Host,
     ) -> Result<PlannedContainer> {
-        notify::offer(global, &args.id, &mut bundle.spec);
-        bundle.fit(&host).said_by(|| args.outline.origins(&bundle.spec))?;
+        bundle.offer_notify(global, &args.id);
+        bundle.fit(&host).said_by(|| args.outline.origins(bundle.spec()))?;
         let plan = plan_of(global, args, &bundle, start, terminal, &host)?;
         Ok(PlannedContainer { bundle, host, plan, start, cgroups: global.cgroups })
     }
@@ -61,7 +61,7 @@ impl PlannedContainer {
         if let Some(trace) = trace {
             trace.mark("plan");
         }
-        let host = host_for(&bundle.spec, Host::probe()?)?;
+        let host = host_for(bundle.spec(), Host::probe()?)?;
         let planned = PlannedContainer::of(global, args, bundle, start, terminal, host)?;
         global.tell_plan(&planned.plan);
         if args.job.cpu_time.is_some() && planned.plan.cgroup.is_none() {
@@ -81,7 +81,7 @@ impl PlannedContainer {
         let terminal = match start {
             ProgramStart::Brought => Terminal::None,
             ProgramStart::OnSignal | ProgramStart::Now(_) => {
-                Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket)
+                Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket)
             }
         };
         PlannedContainer::of(global, &args, bundle, start, terminal, host)
@@ -89,7 +89,7 @@ impl PlannedContainer {
 
     /// What its config.json says.
     pub(in crate::container) fn spec(&self) -> &Spec {
-        &self.bundle.spec
+        self.bundle.spec()
     }
 }
 
@@ -103,7 +103,7 @@ pub(in crate::container) fn plan_of(
     host: &Host,
 ) -> Result<Plan> {
     let planned =
-        options_of(global, args, bundle, start, terminal).and_then(|options| create(&bundle.spec, host, &options));
+        options_of(global, args, bundle, start, terminal).and_then(|options| create(bundle.spec(), host, &options));
     planned.map_err(|error| bundle.told(args, error))
 }
 
@@ -126,7 +126,7 @@ fn options_of(
         tolerance: global.tolerance,
         terminal,
         notify: notify::directory(global, &args.id),
-        joined_own: joined_own(&bundle.spec)?,
+        joined_own: joined_own(bundle.spec())?,
         hold: job::hold(&args.job),
         overlay_size: if args.job.result.is_some() { OverlaySize::Asked } else { OverlaySize::NotAsked },
         oddities: bundle.warnings.clone(),

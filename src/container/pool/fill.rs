@@ -120,13 +120,13 @@ fn become_keeper(
     let config = config_of(&definition.bundle);
     let (args, mut bundle) = bundle(inside, definition, &id)?;
     // One that the bundle does not name is called as the container, which has another name once it is claimed.
-    if parent(&bundle.spec).is_none() {
+    if parent(bundle.spec()).is_none() {
         bundle.name_cgroup(match inside.cgroups {
             CgroupDriver::Systemd => format!(":brisk:{id}"),
             CgroupDriver::Files | CgroupDriver::Disabled => id.clone(),
         })?;
     }
-    if plan::is_met_inside(&bundle.spec)
+    if plan::is_met_inside(bundle.spec())
         && !self_image::is_protected().at(Stage::Process, || "look at brisk's own file")?
     {
         return Err(Error::new(
@@ -134,7 +134,7 @@ fn become_keeper(
             "the pool is filled by `pool fill` alone: brisk's own binary needs protection",
         ));
     }
-    let made_of = made_of(&bundle.spec, &definition.bundle, config)?;
+    let made_of = made_of(bundle.spec(), &definition.bundle, config)?;
     let mounts = mounts_of(&made_of)?;
     let (name, generation) = (pool.name.clone(), definition.generation.clone());
     let member = PoolMember { pool: name, generation, keeper: own, made_of, mounts };
@@ -164,7 +164,7 @@ fn bundle(inside: &Global, definition: &Definition, id: &str) -> Result<(Create,
     let bundle = definition.bundle.clone();
     let args = Create { id: id.to_owned(), bundle: Some(bundle), template: true, ..Create::default() };
     let mut bundle = Bundle::load(inside, &args)?;
-    suits(&bundle.spec)?;
+    suits(bundle.spec())?;
     bundle.change(|spec| Ok(put_below(spec, inside.cgroups, id)))?;
     Ok((args, bundle))
 }
@@ -189,8 +189,8 @@ fn parent(spec: &Spec) -> Option<&str> {
 /// made.
 pub(super) fn prepare(inside: &Global, definition: &Definition) -> Result<Spec> {
     let (_, bundle) = bundle(inside, definition, "ID")?;
-    image::protect_from(&bundle.spec)?;
-    Ok(bundle.spec.clone())
+    image::protect_from(bundle.spec())?;
+    Ok(bundle.spec().clone())
 }
 
 /// Refuses what several containers cannot have at once, and what depends on an ID before there is one.

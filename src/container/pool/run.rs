@@ -262,7 +262,7 @@ fn begin(
 fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>>) -> Result<Option<Ended>> {
     let mut bundle = Bundle::load(global, &Create { bundle: args.create.bundle.clone(), ..Create::default() })?;
     let of_process = OnceCell::new();
-    let mounts_before = bundle.spec.mounts.len();
+    let mounts_before = bundle.spec().mounts.len();
     let origins = || {
         let mut origins = start.origins(mounts_before);
         origins.extend(of_process.get().cloned().unwrap_or_default());

@@ -43,7 +43,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
         no_new_keyring: _,
     } = args;
     let bundle = Bundle::load(global, args)?;
-    image::protect_from(&bundle.spec)?;
+    image::protect_from(bundle.spec())?;
     // A template has no streams and no terminal: those come with `start`.
     let request = ConsoleRequest {
         socket: console_socket.as_deref(),
@@ -55,7 +55,7 @@ fn attempt(global: &Global, args: &Create, mut task: Option<&mut Task<'_>>) -> R
     let signals = if task.is_some() { Some(signals::take()?) } else { None };
     let mut trace = file.as_ref().map(|_| Trace::default());
     let start = if *template { ProgramStart::Brought } else { ProgramStart::OnSignal };
-    let receivers = Receivers::of_container(global, args, &bundle.spec)?;
+    let receivers = Receivers::of_container(global, args, bundle.spec())?;
     let planned = PlannedContainer::to_make(global, args, bundle, start, console.terminal, trace.as_mut())?;
     let new = NewContainer { global, args, planned, task: task.as_deref_mut(), member: None, receivers };
     let Created { container, running, lock, .. } = new.make(console, trace.as_mut())?;

@@ -43,7 +43,7 @@ pub fn plan(global: &Global, bundle: &Path, which: PlanOf, elsewhere: Option<Hos
     let when = if which == PlanOf::Create { ProgramStart::OnSignal } else { ProgramStart::Brought };
     let host = match elsewhere {
         Some(host) => host,
-        None => host_for(&bundle.spec, Host::probe()?)?,
+        None => host_for(bundle.spec(), Host::probe()?)?,
     };
     let PlannedContainer { bundle, host, plan, .. } = PlannedContainer::preview(global, bundle, when, host)?;
     if which != PlanOf::Start {
@@ -52,11 +52,11 @@ pub fn plan(global: &Global, bundle: &Path, which: PlanOf, elsewhere: Option<Hos
     let options = InsideOptions {
         id: "ID".into(),
         bundle: bundle.dir().to_owned(),
-        terminal: Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket),
+        terminal: Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket),
         refusal: ExecRefusal::Error,
     };
     let process =
-        bundle.spec.process.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no process"))?;
-    let plan = start::start(process, &bundle.spec, &host, &options)?;
+        bundle.spec().process.as_ref().ok_or_else(|| Error::new(Stage::Bundle, "config.json has no process"))?;
+    let plan = start::start(process, bundle.spec(), &host, &options)?;
     Ok((host, plan))
 }

@@ -86,8 +86,8 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if *detach { None } else { Some(signals::take()?) };
-    let terminal = Terminal::of(bundle.spec.process.as_ref(), Terminal::Socket);
-    let host = host_for(&bundle.spec, Host::probe()?)?;
+    let terminal = Terminal::of(bundle.spec().process.as_ref(), Terminal::Socket);
+    let host = host_for(bundle.spec(), Host::probe()?)?;
     let plan = plan_of(global, &create, &bundle, ProgramStart::Now(ExecRefusal::Error), terminal, &host)?;
     let record = record(global, &create, &bundle, &plan)?;
     let saved = SavedStreams::read(&images)?;
@@ -105,7 +105,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<u8> {
         bundle: &bundle,
         plan: &plan,
         saved,
-        labels: labels::wanted(bundle.spec.process.as_ref(), lsm_profile.as_deref()),
+        labels: labels::wanted(bundle.spec().process.as_ref(), lsm_profile.as_deref()),
         receivers,
         console,
         streams,
@@ -165,7 +165,7 @@ impl Restoring<'_> {
     fn bring_back(&mut self, container: &mut Container) -> Result<()> {
         container.dir.save(&container.record)?;
         container.dir.write(CONFIG, self.bundle.text())?;
-        make_mount_points(&container.record.rootfs, &self.bundle.spec, self.bundle.dir())?;
+        make_mount_points(&container.record.rootfs, self.bundle.spec(), self.bundle.dir())?;
         // In CRIU's mount namespace only: it wants a mount point whose parent nothing covers.
         let root = self.global.root.path().join(&self.args.id).join(OsStr::from_bytes(CRIU_ROOT.to_bytes()));
         fs::mkdir(container.dir.fd(), CRIU_ROOT, 0o755).at(Stage::Criu, || format!("make {}", root.display()))?;
@@ -178,7 +178,7 @@ impl Restoring<'_> {
     fn with_root(&mut self, container: &mut Container, root: &Path) -> Result<()> {
         let streams = self.streams()?;
         descriptor::cloexec_from(3).at(Stage::Criu, || "close descriptors on exec")?;
-        let (joined, opened) = rejoin(&self.bundle.spec)?;
+        let (joined, opened) = rejoin(self.bundle.spec())?;
         let mut inherited = Vec::new();
         for (key, fd) in streams.iter().chain(&opened) {
             inherit(fd)?;
@@ -186,20 +186,20 @@ impl Restoring<'_> {
         }
         let (from, to) = (c_string(Path::new(&container.record.rootfs))?, c_string(root)?);
         let (mut service, images) = with_bound(from, to, || {
-            Ok((Service::restoring(self.bundle.spec.process.as_ref())?, Directories::open(&self.args.criu)?))
+            Ok((Service::restoring(self.bundle.spec().process.as_ref())?, Directories::open(&self.args.criu)?))
         })?;
         // What CRIU restores are its children: they are in its cgroups from the start.
         self.enter_cgroups(service.pid())?;
         let dirs: Vec<PathBuf> =
             self.plan.cgroup.iter().flat_map(|c| c.dirs.iter().map(|dir| dir.full_path())).collect();
-        let sources = external::sources(&self.bundle.spec, self.bundle.dir(), &dirs)?;
+        let sources = external::sources(self.bundle.spec(), self.bundle.dir(), &dirs)?;
         let facts = CriuFacts {
             images: images.fd.as_raw_fd(),
             work: images.work.as_ref().map(AsRawFd::as_raw_fd),
             root: &root.to_string_lossy(),
             externals: &external::restored(&sources),
             config: &opts::configuration(opts::CONFIGS),
-            instructions: &self.bundle.spec.instructions,
+            instructions: &self.bundle.spec().instructions,
         };
         let cgroups = if self.cgroup.is_some() { cgroups_of(service.pid())? } else { Vec::new() };
         let opts =
@@ -280,7 +280,7 @@ impl Restoring<'_> {
 
     /// The hooks that expect namespaces without processes.
     fn run_hooks(&self, pid: i32) -> Result<()> {
-        let spec = &self.bundle.spec;
+        let spec = self.bundle.spec();
         let output = host_hooks::output(spec)?;
         hooks::runtime(spec, &self.args.id, self.bundle.dir())
             .try_for_each(|list| launch::run_hooks(&list, pid, &output))
@@ -291,7 +291,7 @@ impl Restoring<'_> {
         self.pid = Some(pid);
         let record = &mut container.record;
         lookup::note(record, ProcessId::of(pid)?, self.cgroup.as_ref(), self.rdt.as_ref())?;
-        record.gained_namespaces = gained(&self.bundle.spec, pid)?;
+        record.gained_namespaces = gained(self.bundle.spec(), pid)?;
         container.dir.save(record)?;
         self.receivers.tell_pid(pid)
     }

@@ -99,7 +99,7 @@ pub(in crate::container) fn start_bundle(
     predecessor: Predecessor,
     mut task: Option<&mut Task<'_>>,
 ) -> Result<Option<Ended>> {
-    image::protect_from(&bundle.spec)?;
+    image::protect_from(bundle.spec())?;
     let terminal = bundle.terminal();
     let request = ConsoleRequest {
         socket: args.create.console_socket.as_deref(),
@@ -112,16 +112,14 @@ pub(in crate::container) fn start_bundle(
         // Whoever asked how it ended is told that it never ran.
         console.refusal = ExecRefusal::Error;
     }
-    if let Some(process) = &mut bundle.spec.process {
-        ours.size_terminal(process);
-    }
+    bundle.size_terminal(&ours);
     if !args.detach && !args.no_subreaper {
         process::set_subreaper().at(Stage::Process, || "become a subreaper")?;
     }
     let signals = if args.detach && task.is_none() { None } else { Some(signals::take()?) };
     let create = &args.create;
     let mut trace = create.trace.as_ref().map(|_| Trace::default());
-    let receivers = Receivers::of_container(global, create, &bundle.spec)
+    let receivers = Receivers::of_container(global, create, bundle.spec())
         .map_err(|error| if predecessor.is_there() { error.with_hint(STAYS) } else { error })?;
     let start = ProgramStart::Now(console.refusal);
     // A bundle that cannot be planned replaces nothing.
