@@ -439,6 +439,7 @@ fn limits_are_left_out_where_that_is_asked_for() {
         let (dir, id) = (container.bundle.dir.to_str().unwrap(), container.id.as_str());
         process::run(as_user(&container, &[args, &["run", "--bundle", dir, id]].concat()))
     };
+    assert!(limited(roots_bundle(&["/bin/true"]), &[]).fails().contains("cgroup"));
     limited(roots_bundle(&["/bin/true"]), &["--rootless", "true"]).ok();
     let annotated = roots_bundle(&["/bin/true"]).set("/annotations", json!({ "run.brisk.cgroup_best_effort": "1" }));
     limited(annotated, &["--trust-annotations", "run.brisk.cgroup_best_effort"]).ok();

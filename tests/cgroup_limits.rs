@@ -4,7 +4,7 @@
 use brisk::host::cgroup::Layout;
 use brisk::plan::cgroup::admission::{Surroundings, check, limit};
 use brisk::plan::cgroup::cpu::weight_from_shares;
-use brisk::plan::cgroup::files::{self, Capacity, Elsewhere, Zero};
+use brisk::plan::cgroup::files::{self, Capacity, Elsewhere, UnitProperty, Zero};
 use brisk::plan::cgroup::io::io_weight;
 use brisk::plan::cgroup::limits::plan_limits;
 use brisk::plan::cgroup::memory::swap_max;
@@ -462,9 +462,51 @@ fn every_limit_is_in_the_registry() {
         let name = file.sized("2MB");
         assert_eq!(files::find(&name), Some(file), "{name} is found");
         assert!(!files::ALL[..index].iter().any(|other| other.name == file.name), "{name} is there once");
+        // Of one version the I/O schedulers alone have a file each; quota and period are one property.
+        let of_both = |other: &&files::LimitFile| other.is_of(Version::V1) == file.is_of(Version::V1);
+        for other in files::ALL[..index].iter().filter(of_both) {
+            let field = file.field.filter(|_| file.scheduler == other.scheduler);
+            assert!(field.is_none() || field != other.field, "{name} and {} are of one field", other.name);
+            let property = file.property.filter(|property| *property != UnitProperty::Bandwidth);
+            assert!(property.is_none() || property != other.property, "{name} and {} are one property", other.name);
+        }
+        let key = file.field.and_then(|field| field.rsplit('/').next()).unwrap_or_default();
+        for version in [Version::V1, Version::V2] {
+            if let Elsewhere::Ignored(said) | Elsewhere::Refused(_, said) = file.elsewhere(version) {
+                let named = said.starts_with("linux.resources.") && (said.contains(key) || key == "classID");
+                assert!(named, "{name}: {said:?} does not name {key}");
+            }
+        }
     }
     assert_eq!(files::find("hugetlb.2MB.rsvd.max"), Some(&files::HUGETLB_RSVD_MAX), "a size has no dot");
     assert_eq!(files::find("memory.maximum"), None);
+}
+
+/// The limits of config.json that have this number for the field of a file.
+fn with_number(file: &files::LimitFile, number: i64) -> serde_json::Value {
+    let (object, key) = file.field.unwrap().split_once('/').unwrap();
+    match object {
+        "weightDevice" => serde_json::json!({ "blockIO": { object: [{ "major": 8, "minor": 0, key: number }] } }),
+        _ => serde_json::json!({ object: { key: number } }),
+    }
+}
+
+/// What is negative is no limit, in the words of the row: however it is put, the number itself is not written.
+#[test]
+fn no_limit_is_what_the_registry_says() {
+    let mut seen = 0;
+    for file in files::ALL.iter().filter(|file| file.field.is_some() && file.unlimited.is_some()) {
+        let json = with_number(file, -1).to_string();
+        for host in [host("v1"), v2()] {
+            let writes = plan_limits(&resources(&json), &host, Phase::Create).map_or(vec![], |limits| limits.writes);
+            for write in writes.iter().filter(|write| files::find(&write.file) == Some(file)) {
+                let value = write.value.split(' ').next();
+                assert_eq!(value, file.unlimited, "{json}: {write:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 8, "{seen}");
 }
 
 /// A zero that means "not set" neither writes a file nor changes what an update keeps.
@@ -472,14 +514,9 @@ fn every_limit_is_in_the_registry() {
 fn zeros_mean_what_the_registry_says() {
     let mut unset = 0;
     for file in files::ALL.iter().filter(|file| file.zero == Zero::Unset) {
-        let (object, key) = file.field.unwrap().split_once('/').unwrap();
-        let json = match object {
-            "weightDevice" => serde_json::json!({ "blockIO": { object: [{ "major": 8, "minor": 0, key: 0 }] } }),
-            _ => serde_json::json!({ object: { key: 0 } }),
-        };
-        let zero: Resources = serde_json::from_value(json.clone()).unwrap();
-        let more =
-            serde_json::from_str(&json.to_string().replace(&format!("\"{key}\":0"), &format!("\"{key}\":64"))).unwrap();
+        let json = with_number(file, 0);
+        let [zero, more]: [Resources; 2] =
+            [0, 64].map(|number| serde_json::from_value(with_number(file, number)).unwrap());
         for host in [host("v1"), v2()] {
             let writes = plan_limits(&zero, &host, Phase::Create).unwrap().writes;
             assert!(writes.is_empty(), "{json}: {writes:?}");
@@ -513,7 +550,7 @@ fn the_registry_names_fields_of_config_json() {
 }
 
 /// What is written on either kind of host for each limit of the bundle that has them all, one by one: the whole is refused on every host.
-fn written() -> Vec<(Version, Write)> {
+fn written() -> Vec<(Version, Phase, Write)> {
     let mut single = Vec::new();
     for (object, values) in all_resources().as_object().unwrap().iter().filter(|(object, _)| *object != "unified") {
         // Swap is nothing without a limit of memory.
@@ -524,9 +561,17 @@ fn written() -> Vec<(Version, Write)> {
     let mut written = Vec::new();
     for (layout, version) in [(host("v1"), Version::V1), (v2(), Version::V2)] {
         for wanted in &single {
-            let wanted: Resources = serde_json::from_value(wanted.clone()).unwrap();
-            let writes = plan_limits(&wanted, &layout, Phase::Create).map_or(vec![], |limits| limits.writes);
-            written.extend(writes.into_iter().map(|write| (version, write)));
+            let asked: Resources = serde_json::from_value(wanted.clone()).unwrap();
+            let created = plan_limits(&asked, &layout, Phase::Create).map_or(vec![], |limits| limits.writes);
+            let updated = update(&Resources::default(), &asked, &layout, DeviceRules::Keep);
+            for (phase, writes) in
+                [(Phase::Create, created), (Phase::Update, updated.map_or(vec![], |plan| plan.writes))]
+            {
+                for (index, write) in writes.iter().enumerate() {
+                    assert!(!writes[..index].contains(write), "{write:?} is written twice for {wanted}");
+                }
+                written.extend(writes.into_iter().map(|write| (version, phase, write)));
+            }
         }
     }
     written
@@ -536,7 +581,7 @@ fn written() -> Vec<(Version, Write)> {
 #[test]
 fn no_limit_is_written_where_its_file_is_not() {
     let mut seen = 0;
-    for (version, write) in written() {
+    for (version, _, write) in written() {
         let Some(file) = files::find(&write.file) else { continue };
         assert!(file.version.is_none_or(|of| of == version), "{} on {version:?}", write.file);
         seen += 1;
@@ -544,23 +589,31 @@ fn no_limit_is_written_where_its_file_is_not() {
     assert!(seen > 30, "only {seen} writes");
 }
 
-/// A row that nobody puts a value into promises a limit that is never set.
+/// A row that nobody puts a value into promises a limit that is never set; so does one that only `create` does, or only one version.
 #[test]
 fn every_file_of_the_registry_is_written() {
-    let mut names = std::collections::BTreeSet::new();
-    for (_, write) in written() {
-        names.insert(write.file);
-        if let WhenMissing::Instead { file, .. } = write.missing {
-            names.insert(file);
+    let mut written = written();
+    let instead = written.iter().filter_map(|(version, phase, write)| match &write.missing {
+        WhenMissing::Instead { file, .. } => Some((*version, *phase, Write { file: file.clone(), ..write.clone() })),
+        _ => None,
+    });
+    written.extend(instead.collect::<Vec<_>>());
+    let mut unwritten = Vec::new();
+    for version in [Version::V1, Version::V2] {
+        let by_name = |file: &&files::LimitFile| {
+            [Version::V1, Version::V2].iter().any(|version| file.elsewhere(*version) == Elsewhere::ByName)
+        };
+        for file in files::ALL.iter().filter(|file| file.is_of(version) && !by_name(file)) {
+            for phase in [Phase::Create, Phase::Update] {
+                let is_it = |(of, when, write): &(Version, Phase, Write)| {
+                    (*of, *when) == (version, phase) && files::find(&write.file) == Some(file)
+                };
+                if !written.iter().any(is_it) {
+                    unwritten.push(format!("{} of {version:?}, {phase:?}", file.name));
+                }
+            }
         }
     }
-    let not_there = |file: &&files::LimitFile| !names.iter().any(|name| files::find(name) == Some(*file));
-    let unwritten: Vec<&str> = files::ALL
-        .iter()
-        .filter(|file| [Version::V1, Version::V2].iter().all(|version| file.elsewhere(*version) != Elsewhere::ByName))
-        .filter(not_there)
-        .map(|file| file.name)
-        .collect();
     assert!(
         unwritten.is_empty(),
         "no value of fixtures/bundles/everything is written to {unwritten:?}: `out.put_number(&files::…)` in the module of its \

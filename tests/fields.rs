@@ -15,7 +15,7 @@ use crate::feature_tests::FEATURE_TESTS;
 use crate::field_tests::FIELDS;
 use crate::{
     fixture,
-    flag_tests::{FLAG_TESTS, OPTION_TESTS, reached, scopes},
+    flag_tests::{FLAG_TESTS, OPTION_TESTS, claims, reached, scopes},
     test_files,
 };
 
@@ -109,6 +109,9 @@ fn the_test_of_a_field_uses_it() {
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         let shared = [text(&format!("{folder}/mod.rs")), text(&format!("{folder}.rs"))].concat();
         let source = reached(&[text(file), &shared].concat(), name);
+        if !claims(&source) {
+            wrong.push(format!("{test} claims nothing but that nothing fails: what does {path} do?"));
+        }
         // As config.json spells it, or as a function of the bench may be called.
         let field = path.rsplit('.').find(|part| *part != "*").unwrap().trim_end_matches("[]");
         let snake = field.chars().fold(String::new(), |name, c| match c.is_ascii_uppercase() {
@@ -120,6 +123,35 @@ fn the_test_of_a_field_uses_it() {
             wrong.push(format!("{test} does not use {path}: a row of tests/field_tests.rs names the test that does"));
         }
     }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// An error of a field that nobody can write leads nowhere: the line of config.json is not found, nor the flag that said it.
+#[test]
+fn errors_name_fields_that_there_are() {
+    let mut known = BTreeMap::new();
+    let everything = std::fs::read(fixture("bundles/everything/config.json")).unwrap();
+    paths(&serde_json::from_slice(&everything).unwrap(), "", &mut known);
+    let there = |path: &str| known.keys().any(|known| is_below(&known.replace("[]", ""), path));
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for file in crate::architecture::sources() {
+        let code = crate::architecture::code_of(&file);
+        let words: Vec<&str> = code.split("#[cfg(test)]").next().unwrap().split_whitespace().collect();
+        let code = words.join(" ").replace("( ", "(");
+        // `refuse` of the limits says what is below them.
+        let limits = if file.is_in("plan/cgroup") { "refuse(" } else { "Refused(" };
+        let calls = [(limits, "linux.resources."), ("of_field(Stage::Bundle, ", ""), ("at_field(", "")];
+        for (call, above) in calls {
+            let literals = code.split(call).skip(1).filter_map(|rest| rest.strip_prefix('"')?.split('"').next());
+            for field in literals.filter(|field| !field.contains('{')) {
+                seen += 1;
+                if !there(&format!("{above}{field}")) {
+                    wrong.push(format!("src/{}: there is no field {above}{field}", file.name()));
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} fields");
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 

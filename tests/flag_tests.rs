@@ -336,6 +336,9 @@ fn the_test_of_a_flag_uses_it() {
         let shared = [format!("{folder}/mod.rs"), format!("{folder}.rs")];
         let shared = shared.iter().find_map(|file| text(file)).unwrap_or_default();
         let source = reached(&[own, shared].concat(), name);
+        if !claims(&source) {
+            wrong.push(format!("{test} claims nothing but that nothing fails: what does {list} do?"));
+        }
         // Each of the commands has it tried: what is read for one may be passed over by another.
         let uses_verb = |verb: &&str| match *verb {
             "" => true,
@@ -360,6 +363,44 @@ fn the_test_of_a_flag_uses_it() {
         }
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// Whether a test says what is to come of what it does: that it succeeds is no such thing.
+pub fn claims(source: &str) -> bool {
+    let says = ["assert", "panic!", ".fails", "refused(", ".exits(", "fail(", "_err(", "wait_until", "expect("];
+    says.iter().any(|word| source.contains(word))
+}
+
+/// Flags and mount options whose test is none of the real kernel, and why.
+const WITHOUT_KERNEL: &[(&str, &str)] = &[
+    ("criu no-subreaper kernel-memory kernel-memory-tcp", "accepted, and does nothing"),
+    ("ext-unix", "another name of a flag that has a test"),
+    ("lower overlay-idmap", "as with `run`, whose test is one of the kernel"),
+    (
+        "tcp-established tcp-skip-in-flight link-remap ext-unix-sk shell-job file-locks lazy-pages manage-cgroups-mode network-lock \
+         empty-ns auto-dedup page-server tcp-close lsm-profile lsm-mount-context",
+        "CRIU's work, which does not run on every kernel: what it is told is looked at",
+    ),
+    ("src-nofollow", "where the kernel is asked for it is in the plan"),
+    (
+        "defaults iversion noiversion loud silent mand rmand nomand rnomand norelatime rnorelatime",
+        "nothing that a program could see",
+    ),
+];
+
+/// A test of tables passes with a brisk that does nothing.
+#[test]
+fn what_can_be_seen_is_tested_on_the_real_kernel() {
+    let split = |list: &'static str| list.split_ascii_whitespace();
+    let rows = FLAG_TESTS.iter().map(|(_, flags, test)| (*flags, *test)).chain(OPTION_TESTS.iter().copied());
+    let named: BTreeSet<&str> =
+        rows.filter(|(_, test)| test.starts_with("tests/")).flat_map(|(list, _)| split(list)).collect();
+    let reasons: BTreeSet<&str> = WITHOUT_KERNEL.iter().flat_map(|(list, _)| split(list)).collect();
+    let differ: Vec<_> = named.symmetric_difference(&reasons).collect();
+    assert!(
+        differ.is_empty(),
+        "{differ:?}: a test in integration/, or a reason in WITHOUT_KERNEL of tests/flag_tests.rs"
+    );
 }
 
 /// The function of this name and those of the same file that it calls, and so on.

@@ -68,7 +68,7 @@ fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// Every file with tests below integration/ and tests/: its path from the top, and its text.
+/// Every file with tests below integration/ and tests/: its path from the top, and its code. What a comment says no test does.
 fn test_files() -> Vec<(String, String)> {
     fn below(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap() {
@@ -87,5 +87,9 @@ fn test_files() -> Vec<(String, String)> {
     }
     found.sort();
     let name = |path: &std::path::Path| path.strip_prefix(root).unwrap().display().to_string();
-    found.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+    let code = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| architecture::before_comment(line).to_owned() + "\n").collect()
+    };
+    found.iter().map(|path| (name(path), code(path))).collect()
 }

@@ -326,12 +326,14 @@ fn an_oom_score_out_of_range() {
 
 #[test]
 fn a_newer_version_of_the_specification_is_accepted() {
+    if skip_on(&["crun"], "checked until 1.14.2, and its state has its own") {
+        return;
+    }
     for version in ["1.0.0", "1.3.0", "1.99.0", "1.0.2-dev", "1.2.0+build"] {
-        if version > "1.0.2" && skip_on(&["crun"], "checked until 1.14.2") {
-            continue;
-        }
-        let container = Bundle::sh("true").set("/ociVersion", json!(version)).container();
-        container.run().ok();
+        let container = Bundle::idle().set("/ociVersion", json!(version)).container();
+        container.create().ok();
+        assert_eq!(container.state()["ociVersion"], version);
+        container.start().ok();
     }
 }
 

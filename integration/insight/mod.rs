@@ -74,7 +74,7 @@ fn lay(from: &Path, to: &Path) {
 }
 
 #[track_caller]
-fn call(container: &Container, args: &[&str]) -> Output {
+pub(crate) fn call(container: &Container, args: &[&str]) -> Output {
     process::run(command(container, args))
 }
 

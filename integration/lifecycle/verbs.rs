@@ -3,9 +3,11 @@
 use std::fs;
 use std::process::{Child, Stdio};
 
+use brisk::cli::verbs::{Arity, VERBS, Verb};
 use serde_json::{Value, json};
 
 use crate::common::{Bundle, Container, brisk_only, host, process, runtime_name, skip_on};
+use crate::insight::{self, cannot_look};
 
 #[test]
 fn run_prints_output_and_returns_the_exit_status() {
@@ -31,6 +33,40 @@ fn run_passes_standard_input_on() {
     let dir = container.bundle.dir.to_str().unwrap();
     let output = container.call_with_input(&["run", "--bundle", dir, &container.id], "some words\n").ok();
     assert_eq!(output.stdout(), "some words\n");
+}
+
+/// A command that names a container and finds none says so, whatever it would have done.
+#[test]
+fn a_container_that_is_not_there_is_missed_by_every_command() {
+    if brisk_only("all its commands") || cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let file = container.bundle.dir.join("list.json");
+    fs::write(&file, "[]").unwrap();
+    let makes_one = |verb| matches!(verb, Verb::Create | Verb::Run | Verb::Restore | Verb::Record);
+    let mut seen = 0;
+    for row in VERBS.iter().filter(|row| !makes_one(row.verb)) {
+        if !row.positionals.iter().any(|argument| argument.name == "ID") {
+            continue;
+        }
+        let mut words = vec![row.name];
+        words.extend(if row.verb == Verb::Update { &["--pids-limit=5"][..] } else { &[] });
+        let needed = |arity| !matches!(arity, Arity::Optional | Arity::Command);
+        words.extend(row.positionals.iter().filter(|argument| needed(argument.arity)).map(
+            |argument| match argument.name {
+                "ID" => "no-such-container",
+                "ACTION" => "add",
+                "FILE" => file.to_str().unwrap(),
+                _ => "true",
+            },
+        ));
+        let text = insight::call(&container, &words).fails();
+        assert!(text.contains("no-such-container") && text.contains("does not exist"), "{words:?}: {text}");
+        seen += 1;
+    }
+    assert!(seen > 18, "only {seen} commands");
 }
 
 #[test]

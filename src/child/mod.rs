@@ -79,6 +79,7 @@ impl<'a> Child<'a> {
             }
             from = needed + 1;
         }
+        // Fails on those kernels only.
         let _ = descriptor::close_range(from, u32::MAX);
         self.umask = fs::umask(0);
     }

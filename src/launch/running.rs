@@ -113,6 +113,7 @@ pub(super) fn destroy_in(child: &ProcessHandle, cgroup: Option<&Cgroup>) -> Opti
     loop {
         match reap(child.pid) {
             None if process::is_child(child.pid).is_ok() && Instant::now() < end => {
+                // It waits for nothing but the time.
                 let _ = poll::undisturbed(&mut [], poll::within(LOOK_AGAIN));
             }
             exit => return exit,

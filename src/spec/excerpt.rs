@@ -139,6 +139,7 @@ impl JsonWalk<'_> {
                 self.members(first, is_it);
                 self.depth -= 1;
             }
+            // What is in it is of no account here.
             b'"' => drop(self.string()),
             _ => {
                 let rest = &self.text[self.at..];

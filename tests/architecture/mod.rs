@@ -12,13 +12,13 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
-struct File {
+pub struct File {
     path: PathBuf,
     text: String,
 }
 
 impl File {
-    fn name(&self) -> std::path::Display<'_> {
+    pub fn name(&self) -> std::path::Display<'_> {
         self.path.display()
     }
 
@@ -43,18 +43,18 @@ impl File {
     }
 
     /// Whether it is, or is inside, `module`, as `child` or `sys/last_calls`.
-    fn is_in(&self, module: &str) -> bool {
+    pub fn is_in(&self, module: &str) -> bool {
         self.path.starts_with(module) || self.path == Path::new(&format!("{module}.rs"))
     }
 }
 
 /// Its code, each line at its place.
-fn code_of(file: &File) -> String {
+pub fn code_of(file: &File) -> String {
     file.code().map(|(_, line)| format!("{line}\n")).collect()
 }
 
 /// A line up to its comment. A `//` inside a text is none.
-fn before_comment(line: &str) -> &str {
+pub fn before_comment(line: &str) -> &str {
     let mut quoted = false;
     let mut bytes = line.bytes().enumerate().peekable();
     while let Some((at, byte)) = bytes.next() {
@@ -68,7 +68,7 @@ fn before_comment(line: &str) -> &str {
     line
 }
 
-fn sources() -> Vec<File> {
+pub fn sources() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     let mut dirs = vec![root.clone()];

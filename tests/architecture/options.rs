@@ -43,7 +43,7 @@ fn options_are_taken_apart_field_by_field() {
 }
 
 /// A field that a pattern passes over is read by a function that the comment above it names: one that has such a value, or what
-/// such a value is in. The same name elsewhere does not do.
+/// such a value is in. The same name elsewhere does not do, nor one that several files have.
 #[test]
 fn a_field_that_is_passed_over_is_read_where_it_is_said() {
     let files: Vec<File> = sources().into_iter().filter(|file| file.module() != "shim").collect();
@@ -69,13 +69,19 @@ fn a_field_that_is_passed_over_is_read_where_it_is_said() {
                 continue;
             }
             let readers = readers(file, line);
-            let of_names = |function: &&Function| readers.iter().any(|name| function.is(name, file));
-            let mut named = functions.iter().filter(of_names);
-            if !named.any(|function| function.has(&owner, has) && function.reads(&owner, &field)) {
-                let said = match readers.as_slice() {
-                    [] => "the comment above names no function".to_owned(),
-                    names => format!("{} does not read it", names.join(", ")),
-                };
+            let reads = |function: &&Function| function.has(&owner, has) && function.reads(&owner, &field);
+            let of = |name: &String| -> Vec<&Function> { functions.iter().filter(|one| one.is(name, file)).collect() };
+            let several =
+                readers.iter().find(|name| of(name).iter().map(|one| &one.file).collect::<BTreeSet<_>>().len() > 1);
+            let said = match (readers.as_slice(), several) {
+                ([], _) => Some("the comment above names no function".to_owned()),
+                (_, Some(name)) => Some(format!("several files have {name}: the modules before it say which")),
+                (names, None) => match names.iter().flat_map(of).find(reads) {
+                    None => Some(format!("{} does not read it", names.join(", "))),
+                    Some(_) => None,
+                },
+            };
+            if let Some(said) = said {
                 found.push(format!("src/{}:{}: {field} of {owner} is passed over: {said}", file.name(), line + 1));
             }
         }
@@ -132,6 +138,44 @@ fn no_value_is_thrown_away() {
         &found,
         "this reads nothing: do something with the value, or pass the field over (`field: _`) below the name of the function that does",
     );
+}
+
+/// What changes a collection answers with what was in it; into a text everything can be written.
+const NO_ERROR: &[&str] =
+    &[".insert(", ".get_or_insert", ".remove(", ".pop(", ".drain(", "mem::take(", "writeln!(out", ".unwrap_or_else("];
+
+/// What this statement throws away, where that is the answer of a call: `let _ = …;`, `_ = …;`, `let _gone = …;`, `drop(…)`.
+fn thrown_away(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let statement = line.strip_prefix("let ").unwrap_or(line);
+    let bound = statement.starts_with('_').then(|| statement.split_once(" = ")).flatten().map(|(_, value)| value);
+    let dropped = || line.rsplit_once("=> ").map_or(line, |(_, does)| does).strip_prefix("drop(");
+    let value = bound.or_else(dropped).filter(|value| value.contains('('))?;
+    let kept = value.contains("?;") || value.contains("?)") || value.ends_with(".await;");
+    (!kept && !NO_ERROR.iter().any(|call| value.contains(call))).then_some(value)
+}
+
+/// An error that nobody hears of has a reason, which is said: above it, or above the block or the first of several.
+#[test]
+fn an_error_that_is_thrown_away_has_its_reason() {
+    let (mut found, mut seen) = (Vec::new(), 0);
+    for file in sources().iter().filter(|file| file.module() != "shim") {
+        let lines: Vec<&str> = file.text.lines().take_while(|line| *line != "#[cfg(test)]").collect();
+        for (index, line) in lines.iter().enumerate() {
+            if thrown_away(super::before_comment(line)).is_none() {
+                continue;
+            }
+            seen += 1;
+            let opens = |line: &str| line == "}" || line.ends_with('{') || line.contains(" => ");
+            let mut above = lines[..index].iter().rev().map(|line| line.trim());
+            let above = above.find(|line| thrown_away(line).is_none() && !opens(line));
+            if !above.is_some_and(|line| line.starts_with("//")) {
+                found.push(format!("src/{}:{}: {}", file.name(), index + 1, line.trim()));
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} errors");
+    fail(&found, "`?`, a warning, or a comment above that says why nobody need hear of it");
 }
 
 fn is_of_options(file: &File) -> bool {
@@ -258,11 +302,16 @@ fn word_at(text: &str) -> String {
 impl Function {
     /// Whether a comment of `file` that names `name` means it: a function of that file or of the module or type before its name.
     fn is(&self, name: &str, file: &File) -> bool {
-        let (before, last) = name.rsplit_once("::").unwrap_or(("", name));
-        let before = before.rsplit("::").next().unwrap_or_default();
-        let of = match before {
-            "" => self.file == file.path_of_module(),
-            of => self.owner.as_deref() == Some(of) || self.file.last().is_some_and(|module| module == of),
+        let (modules, last) = name.rsplit_once("::").unwrap_or(("", name));
+        let modules: Vec<&str> = modules.split("::").filter(|module| !module.is_empty()).collect();
+        let own: Vec<&str> = self.file.iter().map(String::as_str).collect();
+        let of_owner = self.owner.as_deref().zip(modules.split_last());
+        let of = match modules.as_slice() {
+            [] => self.file == file.path_of_module(),
+            modules => {
+                own.ends_with(modules)
+                    || of_owner.is_some_and(|(own_type, (of, above))| own_type == *of && own.ends_with(above))
+            }
         };
         of && self.name == last
     }

@@ -344,13 +344,20 @@ const SAYS: &[&str] =
 fn every_test_can_fail() {
     let (mut found, mut seen) = (Vec::new(), 0);
     for (file, text) in crate::test_files() {
-        for part in text.split("#[test]\n").skip(1) {
+        let mut parts = text.split("#[test]\n");
+        let mut last = parts.next().unwrap();
+        for part in parts {
+            let before = std::mem::replace(&mut last, part);
             let name = part.split_once("fn ").map_or("", |(_, rest)| rest.split('(').next().unwrap_or_default());
             // Macros have names of their own.
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                 continue;
             }
             seen += 1;
+            let off = part.lines().take_while(|line| !line.contains("fn ")).chain(before.lines().last());
+            if off.into_iter().any(|line| ["cfg", "ignore"].iter().any(|word| whole(line, word))) {
+                found.push(format!("{file}: {name} is switched off"));
+            }
             let source = crate::flag_tests::reached(&text, name);
             if !SAYS.iter().any(|word| source.lines().any(|line| super::before_comment(line).contains(word))) {
                 found.push(format!("{file}: {name} asserts nothing"));
@@ -358,5 +365,8 @@ fn every_test_can_fail() {
         }
     }
     assert!(seen > 1400, "only {seen} tests");
-    fail(&found, "compare what was done with what is to be, by `assert_eq!` or what `Output` has for it");
+    fail(
+        &found,
+        "compare what was done with what is to be, by `assert_eq!` or what `Output` has for it; a test that cannot run says so by `skip_unless`",
+    );
 }

@@ -200,11 +200,12 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // CRIU ends when nobody is there to talk to; how it ends does not matter any more.
+        // CRIU ends when nobody is there to talk to.
         self.socket = None;
         let may_hang = interrupt::by().is_some().then(|| pidfd::open(self.pid()).ok()).flatten();
         let hangs = |pidfd: OwnedFd| poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)) != Ok(true);
         if !may_hang.is_some_and(hangs) {
+            // How it has ended does not matter any more.
             let _ = self.child.wait();
         }
     }

@@ -95,6 +95,7 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
         Cloned::Parent(child) => child,
         Cloned::Child => {
             drop(writer);
+            // The only failure is an invalid signal number.
             let _ = process::set_parent_death_signal(libc::SIGKILL);
             let told = fs::read(reader.as_fd(), &mut [0]);
             let mut pages = [1u8; WRITTEN];
@@ -108,6 +109,7 @@ fn begins(cgroup: &mut Cgroup, plan: &CgroupPlan) -> Result<()> {
     let _ = fs::write_all(writer.as_fd(), &[0]);
     let ended = poll::one(pidfd.as_fd(), PollFlags::POLLIN, poll::within(PATIENCE)).at(Stage::Cgroup, what);
     if !matches!(ended, Ok(true)) {
+        // One that has ended meanwhile is waited for below, as who was killed is.
         let _ = pidfd::kill(pidfd.as_fd(), libc::SIGKILL);
     }
     let exit = process::wait(pid, libc::__WALL).at(Stage::Cgroup, what)?;

@@ -208,6 +208,7 @@ fn meeting_place() -> Result<(UnixListener, OwnedFd)> {
         let address = fs::open(fs::CWD, &name, libc::O_PATH | libc::O_NOFOLLOW, 0).at(Stage::Host, what)?;
         Ok((socket, address))
     });
+    // A name that stays leads to a socket that ends with us.
     let _ = std::fs::remove_file(&path);
     let _ = std::fs::remove_dir(&dir);
     made

@@ -397,7 +397,7 @@ const NOT_OF_V2: Elsewhere =
 const REAL_TIME: Elsewhere =
     Elsewhere::Refused("cpu", "linux.resources.cpu.realtimeRuntime and realtimePeriod need cgroup v1");
 const LEAF_WEIGHT: Elsewhere =
-    Elsewhere::Ignored("linux.resources.blockIO leaf weights are ignored: cgroup v2 has none");
+    Elsewhere::Ignored("linux.resources.blockIO.leafWeight is ignored: cgroup v2 has no such weights");
 
 use Elsewhere::{ByName, Ignored, Twin};
 use Shape::{Keyed, Line};

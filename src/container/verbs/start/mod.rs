@@ -50,7 +50,7 @@ fn attempt(global: &Global, args: &Start) -> Result<()> {
     let Start {
         id,
         trace: file,
-        // `template::start`.
+        // `start::template::start`.
         console_socket: _,
         pidfd_socket: _,
         pid_file: _,
