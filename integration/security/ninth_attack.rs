@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -104,6 +105,24 @@ fn a_program_that_is_traced_ends() {
     }
     let container = Seizing::new("first");
     container.exec_to_its_end(&["/bin/sh", "-c", &format!("{UNTIL_TRACED}; exit 5")]);
+    container.end();
+}
+
+/// Nor is what its daemons write kept back meanwhile.
+#[test]
+fn what_is_relayed_does_not_wait_for_a_tracer() {
+    if brisk_only("runc and crun wait for ever") {
+        return;
+    }
+    let container = Seizing::new("first");
+    // By itself: whom it starts is traced, too, and it would wait for that.
+    let daemon = "s=; until [ \"$s\" = Z ]; do while read k v r; do [ $k = State: ] && s=$v; done < /proc/$$/status; done; echo late";
+    let script = format!("{UNTIL_TRACED}; ({daemon}) & exit 5");
+    let exec = process::start(container.0.command(&["exec", &container.0.id, "/bin/sh", "-c", &script]), Stdio::null());
+    exec.wait_for_stdout(|text| text == "late\n");
+    let seen = Instant::now();
+    exec.wait().exits(5);
+    assert!(seen.elapsed() > Duration::from_millis(500), "it came with the end");
     container.end();
 }
 

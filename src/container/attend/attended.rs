@@ -21,7 +21,7 @@ const KEEPER: Duration = Duration::from_secs(10);
 const TRACER: Duration = Duration::from_secs(2);
 
 /// How often it is looked meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A program that is stayed with, and what there is of it and its caller.
 pub(in crate::container) struct Attended<'a> {
@@ -53,13 +53,13 @@ impl<'a> Attended<'a> {
         stat.is_some_and(|stat| stat.dead || stat.stopped && watch.is_some_and(Watch::was_killed))
     }
 
-    /// How it ended, now that it has.
-    pub fn reap(&self) -> Result<(Exit, Option<ChildUsage>)> {
+    /// How it ended, now that it has. `None` while whoever traces it has not heard of that, for whom we wait until `untold` at the most.
+    pub fn reap(&self, untold: &mut Option<Instant>) -> Result<Option<(Exit, Option<ChildUsage>)>> {
         let what = || "wait for the container";
-        let Some(end) = &self.end else { return self.reap_child() };
+        let Some(end) = &self.end else { return self.reap_child(untold) };
         let patience = Instant::now() + KEEPER;
         if let Some((exit, usage)) = launch::end_of(end.as_fd(), KEEPER)? {
-            return Ok((exit, Some(usage)));
+            return Ok(Some((exit, Some(usage))));
         }
         // Killed, or stopped. Linux 6.15 tells it once somebody else has reaped the program, which makes the pidfd hang up (6.9).
         let pidfd = self.process.pidfd.as_fd();
@@ -69,29 +69,24 @@ impl<'a> Attended<'a> {
             told = pidfd::exit(pidfd).at(Stage::Signal, what)?;
         }
         let ToldExit::Known(exit) = told else { return Err(nobody_knows()) };
-        Ok((exit, None))
+        Ok(Some((exit, None)))
     }
-}
 
-impl Attended<'_> {
     /// Who traces it is told before us, and we are told when he has heard it: a program of the container that never does would keep us for
     /// ever.
-    fn reap_child(&self) -> Result<(Exit, Option<ChildUsage>)> {
+    fn reap_child(&self, untold: &mut Option<Instant>) -> Result<Option<(Exit, Option<ChildUsage>)>> {
         let pid = self.process.pid;
         let what = || format!("wait for process {pid}, which has ended");
-        let mut end = None;
-        loop {
-            if let Some((exit, usage)) = process::reap(pid).at(Stage::Signal, what)? {
-                return Ok((exit, Some(usage)));
-            }
-            if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + TRACER) {
-                break;
-            }
-            poll::pause(LOOK_AGAIN).at(Stage::Signal, what)?;
+        if let Some((exit, usage)) = process::reap(pid).at(Stage::Signal, what)? {
+            return Ok(Some((exit, Some(usage))));
+        }
+        let now = Instant::now();
+        if now < *untold.get_or_insert(now + TRACER) {
+            return Ok(None);
         }
         (self.warn)(&format!("process {pid} has ended, and is left to whoever traces it"));
         let status = stat::exit_status(pid).at(Stage::Signal, what)?.ok_or_else(nobody_knows)?;
-        Ok((process::exit_of(status), None))
+        Ok(Some((process::exit_of(status), None)))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::attended::Attended;
+use super::attended::{Attended, LOOK_AGAIN};
 use super::ended::Ended;
 use super::readiness::Readiness;
 use super::signals::{self, News};
@@ -30,7 +30,9 @@ pub(super) struct Relaying<'a, 'r> {
     pub terminal: Option<&'a CallersTerminal>,
     readiness: Readiness<'r>,
     pub watch: Option<&'a mut Watch>,
-    /// How the program ended, once it has.
+    /// Until when whoever traces the program, which has ended, may take to hear of that. What is to be relayed does not wait for him.
+    untold: Option<Instant>,
+    /// How the program ended, once that is known.
     status: Option<(Exit, Option<ChildUsage>)>,
     /// What it wrote is passed on until then, after a signal.
     last_words: Option<Instant>,
@@ -64,7 +66,17 @@ impl<'a, 'r> Relaying<'a, 'r> {
         flows: &'a mut Flows,
         readiness: Readiness<'r>,
     ) -> Relaying<'a, 'r> {
-        Relaying { attended, program, flows, terminal: None, readiness, watch: None, status: None, last_words: None }
+        Relaying {
+            attended,
+            program,
+            flows,
+            terminal: None,
+            readiness,
+            watch: None,
+            untold: None,
+            status: None,
+            last_words: None,
+        }
     }
 
     pub fn run(mut self) -> Result<Ended> {
@@ -102,7 +114,8 @@ impl<'a, 'r> Relaying<'a, 'r> {
 
     /// Waits until something happens.
     fn look(&self) -> Result<Happened> {
-        let runs = self.status.is_none();
+        let untold = self.status.is_none() && self.untold.is_some();
+        let runs = self.status.is_none() && !untold;
         // poll(2) reports hang-ups on descriptors without events, too: only what counts is passed.
         let mut polled = Polled(Vec::with_capacity(8));
         let signals = polled.add(Some(self.attended.signals.as_fd()), PollFlags::POLLIN);
@@ -119,6 +132,7 @@ impl<'a, 'r> Relaying<'a, 'r> {
         let flush = self.status.zip(self.watch.as_deref());
         let flush = flush.and_then(|((exit, _), watch)| watch.flush_by(exit, self.flows.written()));
         let by = match watching.and_then(Watch::next).or(flush) {
+            _ if untold => poll::within(LOOK_AGAIN),
             _ if !runs && (written || self.last_words.is_some()) => poll::now(),
             next => next,
         };
@@ -130,7 +144,7 @@ impl<'a, 'r> Relaying<'a, 'r> {
         let look = runs && (!something || watching.is_some_and(Watch::was_killed));
         Ok(Happened {
             something,
-            ended: polled.is_ready(pidfd) || look && self.attended.has_ended(watching),
+            ended: untold || polled.is_ready(pidfd) || look && self.attended.has_ended(watching),
             parent_gone: polled.is_ready(parent),
             signalled: polled.is_ready(signals),
             flows: ends
@@ -181,7 +195,7 @@ impl<'a, 'r> Relaying<'a, 'r> {
         if let Some(watch) = &mut self.watch {
             watch.has_ended();
         }
-        let (exit, usage) = self.attended.reap()?;
+        let Some((exit, usage)) = self.attended.reap(&mut self.untold)? else { return Ok(()) };
         let exit = match self.watch.as_deref_mut() {
             Some(watch) if parked => watch.never_began(exit),
             _ => exit,
