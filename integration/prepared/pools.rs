@@ -16,6 +16,19 @@ use crate::jobs::conforms;
 use crate::rootless;
 use crate::spec::annotations::receive;
 
+/// Nor what is around it.
+#[test]
+fn a_pool_that_cannot_be_made_leaves_no_directory() {
+    if brisk_only("pools") {
+        return;
+    }
+    let container = bundle().mount("bind", "/no/such", "/mnt", &["bind"]).container();
+    let around = container.bundle.dir.join("around");
+    let root = around.join("root");
+    container.call(&["--root", root.to_str().unwrap(), "pool", "create", "web"]).fails();
+    assert!(!around.exists());
+}
+
 /// A pool that is called as its container, of the same bundle; goes at the end.
 pub struct Pool(pub Container);
 

@@ -117,6 +117,13 @@ impl Pool {
         }
     }
 
+    /// The directories that are made with the first pool, the innermost first.
+    pub fn missing_directories(global: &Global) -> Result<Vec<PathBuf>> {
+        let pools = pools(global)?;
+        let missing = pools.path().ancestors().take_while(|dir| !dir.exists());
+        Ok(missing.map(Path::to_owned).collect())
+    }
+
     /// Finds it by name, if it is there.
     pub fn look_up(global: &Global, name: &str) -> Result<Option<Pool>> {
         let pools = pools(global)?;

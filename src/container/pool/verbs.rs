@@ -59,13 +59,20 @@ pub fn create(global: &Global, args: &NewPool) -> Result<u8> {
              root.readonly, or an overlay (`spec --overlay tmpfs`), keeps them apart",
         );
     }
-    let (pool, lock) = Pool::claim(global, name)?;
-    pool.define(&definition)?;
+    let missing = Pool::missing_directories(global)?;
     let own = process::getpid();
-    let filled = filling::fill(global, &pool, &definition);
     // What failed in a keeper is told by it, and taken away by us.
-    if process::getpid() == own && !matches!(filled, Ok(0)) {
-        end(global, &pool, lock).unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
+    let is_ours = |filled: &Result<u8>| process::getpid() == own && !matches!(filled, Ok(0));
+    let filled = Pool::claim(global, name).and_then(|(pool, lock)| {
+        let filled = pool.define(&definition).and_then(|()| filling::fill(global, &pool, &definition));
+        if is_ours(&filled) {
+            end(global, &pool, lock).unwrap_or_else(|failure| (global.warn)(&failure.to_string()));
+        }
+        filled
+    });
+    if is_ours(&filled) {
+        // Up to one in which somebody else has made something by now.
+        drop(missing.iter().try_for_each(std::fs::remove_dir));
     }
     filled
 }
