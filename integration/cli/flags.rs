@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::{Value, json};
 
 use crate::common::host::{self, Cgroups};
-use crate::common::{Bundle, Container, brisk_only, lacks, skip_on};
+use crate::common::{Bundle, Container, brisk_only, lacks, process, skip_on};
 
 use crate::spec::annotations::receive;
 
@@ -192,7 +192,7 @@ fn every_verb_that_takes_one_writes_a_trace() {
     // What it would show is done by then.
     let container = Bundle::sh("exit 3").container();
     let output = container.run_with(&["--trace", "/no/such/directory/trace"]).exits(3);
-    assert!(output.stderr().contains("warning: state: write the trace"), "{output:?}");
+    assert!(output.stderr().contains("warning: state: --trace "), "{output:?}");
     container.assert_nothing_left();
 }
 
@@ -338,7 +338,7 @@ fn what_brisk_reads_is_not_written_over() {
         &["--log", &format!("file:{linked}"), "state", "nobody"],
     ] {
         let said = container.call(args).fails();
-        assert!(said.contains(hint), "{args:?}: {said}");
+        assert!(said.contains(hint) && !said.contains("file exists"), "{args:?}: {said}");
         assert!(texts() == before && !std::path::Path::new(fifo).exists(), "{args:?}");
     }
     // What a timeline is of is done by then.
@@ -346,5 +346,114 @@ fn what_brisk_reads_is_not_written_over() {
         let out = container.call(&["exec", "--trace", file, id, "true"]);
         assert!(out.stderr().contains(hint) && texts() == before, "{out:?}");
         out.ok();
+    }
+}
+
+/// By whatever links, which are followed to a log. And none that is read under a name of the caller's.
+#[test]
+fn a_log_is_nothing_that_is_read() {
+    if brisk_only("runc writes to it, and crun") {
+        return;
+    }
+    let container = up();
+    let (id, bundle) = (&*container.id, &container.bundle.dir);
+    let process = bundle.join("process.json");
+    fs::write(&process, r#"{"cwd":"/","args":["true"]}"#).unwrap();
+    let kept = [bundle.join("config.json"), container.record_file(), process];
+    let texts = || kept.each_ref().map(|file| fs::read(file).unwrap());
+    let before = texts();
+    let (dir, named) = (bundle.to_str().unwrap(), kept[2].to_str().unwrap());
+    let commands = [&["create", "--bundle", dir, "other"][..], &["state", id], &["exec", "--process", named, id]];
+    for (file, command) in kept.iter().zip(commands) {
+        let [soft, hard] = ["soft", "hard"].map(|name| bundle.join(name));
+        std::os::unix::fs::symlink(file, &soft).unwrap();
+        fs::hard_link(file, &hard).unwrap();
+        for log in [&soft, &hard] {
+            let said = container.call(&[&["--debug", "--log", log.to_str().unwrap()][..], command].concat()).fails();
+            assert!(said.contains("what is read is not written "), "{said}");
+            assert!(texts() == before, "{log:?} of {file:?}");
+            fs::remove_file(log).unwrap();
+        }
+    }
+    let other = bundle.join("other-log");
+    std::os::unix::fs::symlink(bundle.join("log"), &other).unwrap();
+    container.call(&["--debug", "--log", other.to_str().unwrap(), "state", id]).ok();
+    assert!(fs::read_to_string(bundle.join("log")).unwrap().contains("state"), "a link is followed");
+}
+
+/// crun's state has a name that a file of anybody's has, too.
+#[test]
+fn cruns_state_is_not_written_over() {
+    if brisk_only("crun writes it over") {
+        return;
+    }
+    let container = up();
+    let status = container.bundle.dir.join("status");
+    let text = r#"{"pid":1,"process-start-time":7,"bundle":"/b"}"#;
+    let exec = || container.call(&["exec", "--pid-file", status.to_str().unwrap(), &container.id, "true"]);
+    exec().ok();
+    exec().ok();
+    fs::write(&status, text).unwrap();
+    assert!(exec().fails().contains("brisk reads files of this name"));
+    assert_eq!(fs::read_to_string(status).unwrap(), text);
+}
+
+/// Which flag or field it was.
+#[test]
+fn errors_name_who_has_said_it() {
+    if brisk_only("brisk's words") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let root = container.bundle.rootfs();
+    for (flags, words) in [
+        (["--network", "ns:/proc/self/ns/uts"], "--network: open the network namespace /proc/self/ns/uts: it is a uts"),
+        (["--mount", "/no/such:/mnt"], "--mount: op "),
+        (["--tmpfs", "/bin/busybox"], "--tmpfs: op "),
+        (["--pid-file", "/proc/self/comm"], "--pid-file /proc/self/comm: "),
+        (["--pidfd-socket", "/no/such"], "--pidfd-socket: connect to /no/such: "),
+    ] {
+        let said = container
+            .call(&[&["run", "--rootfs", root.to_str().unwrap()], &flags[..], &["x", "--", "true"]].concat())
+            .fails();
+        assert!(said.contains(words) && !said.contains("of devices"), "{said}");
+    }
+    let container = Bundle::idle().mount("bind", "/no/such", "/mnt", &["bind"]).container();
+    let said = container.run().fails();
+    assert!(said.contains("mounts["), "{said}");
+}
+
+/// What a stack takes is known before anything is made.
+#[test]
+fn a_stack_that_is_too_small_is_told() {
+    if brisk_only("others end in SIGSEGV, or make do") {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    for args in [
+        &["create", "--bundle", dir, &container.id][..],
+        &["create", "--timeout", "9s", "--bundle", dir, &container.id],
+        &["run", "--detach", "--timeout", "9s", "--bundle", dir, &container.id],
+    ] {
+        let said = process::run(process::in_shell(r#"ulimit -s 128; exec "$@""#, &container.command(args))).fails();
+        assert!(said.contains("RLIMIT_STACK allows a stack of 131072 bytes"), "{said}");
+        container.assert_nothing_left();
+        process::run(process::in_shell(r#"ulimit -s 256; exec "$@""#, &container.command(args))).ok();
+        container.delete_force().ok();
+    }
+}
+
+#[test]
+fn a_name_that_is_near_is_meant() {
+    if brisk_only("brisk's words") {
+        return;
+    }
+    let container = up();
+    let near = format!("{}x", container.id);
+    let hint = format!("did you mean {}?", container.id);
+    for args in [&["state", &near][..], &["kill", &near], &["delete", &near], &["exec", &near, "true"]] {
+        let said = container.call(args).fails();
+        assert!(said.contains(&hint), "{said}");
     }
 }

@@ -226,6 +226,30 @@ fn few_open_files_are_enough_or_leave_nothing() {
 }
 
 #[test]
+fn who_may_not_look_is_not_told_that_nothing_is_there() {
+    if brisk_only("others say stopped, or nothing") {
+        return;
+    }
+    let container = Bundle::idle().set("/process/user/uid", json!(1000)).container();
+    container.up();
+    let called = |script: &str, args: &[&str]| {
+        process::run(process::under(&["unshare", "-m"], &process::in_shell(script, &container.command(args))))
+    };
+    // 1000 is not the caller, who has no capability: nothing but proc tells him of it.
+    let hidden = r#"mount -t proc -o hidepid=2,gid=4711 proc /proc && exec setpriv --bounding-set=-all "$@""#;
+    for script in [r#"mount -t tmpfs none /proc && exec "$@""#, hidden] {
+        for args in [&["state", &container.id][..], &["list"], &["delete", &container.id]] {
+            let said = called(script, args).fails();
+            assert!(said.contains("is there, and /proc does not show it"), "{script} {args:?}: {said}");
+        }
+    }
+    assert_eq!(container.status(), "running");
+    let few: Vec<_> = (4..9).map(|limit| called(&format!(r#"ulimit -n {limit}; exec "$@""#), &["list"])).collect();
+    assert!(few.iter().all(|out| out.stdout().contains(&container.id) == (out.code == 0)), "{few:?}");
+    assert!(few.iter().any(|out| out.stderr().contains("cannot be read") && out.code == 1), "{few:?}");
+}
+
+#[test]
 fn cgroups_below_the_containers_go_with_it() {
     let container = Bundle::idle().container();
     container.up();

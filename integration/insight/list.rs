@@ -29,4 +29,9 @@ fn fields_of_chosen_containers() {
     }
     assert!(container.call(&["list", "--filter", "exit=0"]).fails().contains("must be FIELD=VALUE"));
     assert!(container.call(&["list", "--format", "colour"]).fails().contains("must be table, json, or fields"));
+    // What a script leaves of a variable that is not set is not "all of them".
+    for empty in [["--filter", ""], ["--filter", "id~"], ["--format", ""]] {
+        let said = container.call(&[&["list"][..], &empty].concat()).fails();
+        assert!(said.contains("invalid value"), "{said}");
+    }
 }

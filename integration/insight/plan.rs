@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{brisk, call, cannot_look};
-use crate::common::{Bundle, Container};
+use super::{brisk, call, cannot_look, command};
+use crate::common::{Bundle, Container, process};
 
 fn bundle_of(container: &Container) -> String {
     container.bundle.dir.to_str().unwrap().to_owned()
@@ -92,6 +92,30 @@ fn two_plans_are_compared() {
     assert_eq!(value["host"], json!([]), "{value}");
 }
 
+/// From where a shell puts them: `brisk plan --diff <(brisk plan --json one) other`.
+#[test]
+fn plans_come_by_pipes() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    let (file, dir) = (saved(&container, "saved.json", |_| {}), bundle_of(&container));
+    let by_shell = |line: &str| {
+        let script = format!("words=(\"${{@:3}}\"); brisk() {{ \"${{words[@]}}\" \"$@\"; }}; {line}");
+        let inner = command(&container, &[]);
+        process::run(process::under(&["bash", "-c", &script, "bash", &file, &dir], &inner)).ok().stdout()
+    };
+    assert!(by_shell(r#"brisk plan --diff <(cat "$1") "$2""#).starts_with("no difference: "));
+    assert!(by_shell(r#"brisk plan --diff - "$2" < "$1""#).starts_with("no difference: "));
+    let whole = by_shell(r#"brisk plan "$2""#);
+    assert!(whole.starts_with("host         uid 0 "), "{whole}");
+    for line in [r#"brisk plan "$1""#, r#"cat "$1" | brisk plan -"#, r#"brisk plan <(cat "$1")"#] {
+        assert_eq!(by_shell(line), whole, "{line}");
+    }
+    let again: Value = serde_json::from_str(&by_shell(r#"cat "$1" | brisk plan --json -"#)).unwrap();
+    assert_eq!(again, serde_json::from_slice::<Value>(&std::fs::read(&file).unwrap()).unwrap());
+}
+
 #[test]
 fn a_saved_plan_is_as_good_as_its_host() {
     if cannot_look() {
@@ -119,8 +143,7 @@ fn a_saved_plan_is_as_good_as_its_host() {
     assert!(text.lines().any(|line| line.contains("/sys/fs/elsewhere")), "{text}");
     // What was saved needs no bundle, and is printed as what it was made of is.
     let [list, again] = [&dir, &here].map(|of| call(&container, &["plan", of]).ok().stdout());
-    let list: Vec<&str> = list.lines().filter(|line| !line.starts_with("host ")).collect();
-    assert_eq!(again.lines().collect::<Vec<_>>(), list);
+    assert_eq!(again, list);
     let value = call(&container, &["plan", "--json", &there]).ok().json();
     assert_eq!(value["host"]["cgroup"]["unified"]["mount_point"], "/sys/fs/elsewhere", "{value}");
     let tree = call(&container, &["plan", "--format", "tree", &there]).ok().stdout();

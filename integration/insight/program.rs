@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use super::{cannot_look, directory, lay};
 use crate::common::{Bundle, host, process, runtime};
@@ -154,5 +155,21 @@ fn the_state_of_containers_is_not_written_over() {
                 assert!(before == (names(), std::fs::read(root.join(id).join("state.json")).unwrap()), "{view:?}");
             }
         }
+    }
+    // Whoever says of another root that it is theirs.
+    let mut elsewhere = Command::new(super::brisk(&container));
+    let picture = around.join(id).join("picture");
+    elsewhere
+        .arg("--root")
+        .arg(container.bundle.host_dir("elsewhere"))
+        .args(["trace", "--svg"])
+        .arg(picture)
+        .arg(trace);
+    let said = process::run(elsewhere).fails();
+    assert!(said.contains("the state of containers is kept in"), "{said}");
+    let near = format!("{id}x");
+    for view in ["stats", "inspect", "diff", "memory"] {
+        let said = super::call(&container, &[view, &near]).fails();
+        assert!(said.contains(&format!("did you mean {id}?")), "{said}");
     }
 }

@@ -38,7 +38,7 @@ pub fn dispatch(global: &Global, request: &Request) -> Result<u8> {
         | Request::Memory(_)
         | Request::Trace(_)
         | Request::Record(_) => return insight::execute(),
-        Request::Plan(args) if args.is_drawn() || args.bundle.is_file() => return insight::execute(),
+        Request::Plan(args) if args.is_drawn() || plan::is_saved(&args.bundle) => return insight::execute(),
         Request::Start(args) => container::start(global, args),
         Request::Checkpoint(args) => container::checkpoint(global, args),
         Request::Delete(args) => container::delete(global, args),
@@ -75,17 +75,19 @@ fn wait(global: &Global, args: &WaitArgs) -> Result<u8> {
 fn list(global: &Global, args: &ListArgs) -> Result<()> {
     let ListArgs { format, filters, quiet } = args;
     if *quiet && filters.is_empty() {
-        let names = container::names(global)?;
-        return output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"));
+        let (names, read) = container::names(global)?;
+        output::print(&names.into_iter().fold(String::new(), |text, name| text + &name + "\n"))?;
+        return read;
     }
-    let mut shown = container::list(global)?;
+    let (mut shown, read) = container::list(global)?;
     shown.retain(|view| filters.iter().all(|filter| list::holds(filter, view)));
     output::print(&match format {
         _ if *quiet => shown.iter().fold(String::new(), |text, view| text + &view.id + "\n"),
         ListFormat::Table => output::table(&shown),
         ListFormat::Json => output::compact(&shown)?,
         ListFormat::Fields(fields) => list::fields(fields, &shown),
-    })
+    })?;
+    read
 }
 
 fn ps(global: &Global, args: &PsArgs) -> Result<()> {

@@ -26,11 +26,12 @@ const FIELDS: [&str; 5] = ["id", "status", "bundle", "owner", "runtime"];
 pub const ANNOTATION: &str = "annotation.";
 
 impl ListFilter {
-    /// `FIELD=VALUE`, `FIELD~PART`, or a part of an id.
+    /// `FIELD=VALUE`, `FIELD~PART`, or a part of an id. An empty text, which a script has that means one container, is none: it would be
+    /// a part of every id.
     pub fn parse(text: &str) -> Option<ListFilter> {
         let parted = text.find(['=', '~']).map(|at| (&text[..at], &text[at..=at], &text[at + 1..]));
         let (field, how, value) = parted.unwrap_or(("id", "~", text));
-        let known = FIELDS.contains(&field) || is_annotation(field);
+        let known = (FIELDS.contains(&field) || is_annotation(field)) && !(value.is_empty() && how == "~");
         let matching = if how == "=" { Matching::Equal } else { Matching::Contains };
         known.then(|| ListFilter { field: field.to_owned(), matching, value: value.to_owned() })
     }
@@ -76,7 +77,7 @@ impl Put for &mut ListFormat {
     fn put(self, value: &OsStr) -> PutResult {
         let wanted = "table, json, or fields such as id,status,age,annotation.NAME";
         *self = match value.to_str().ok_or(wanted)? {
-            "" | "table" => ListFormat::Table,
+            "table" => ListFormat::Table,
             "json" => ListFormat::Json,
             list => {
                 let known = |field: &str| ListFormat::WORDS[2..].contains(&field) || is_annotation(field);

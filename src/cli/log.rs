@@ -9,19 +9,17 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded, is_unseen};
 use crate::state::rfc3339;
-use crate::sys::destination::is_read;
+use crate::sys::appended::may_append;
+use crate::sys::destination::append;
 
 /// How serious a message is, from the most to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +162,7 @@ impl Log {
                 Ok(())
             }
             Sink::None => Ok(()),
+            Sink::File(_) if !may_append() => Ok(()),
             Sink::File(file) => {
                 // One write, so that lines of several processes do not mix (O_APPEND).
                 (&*file).write_all(line().as_bytes())
@@ -287,17 +286,8 @@ fn sink(destination: Option<&OsStr>) -> Result<Sink> {
     }
     let bytes = destination.as_bytes();
     let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
-    // A link is followed here: the path is the caller's own, and /dev/stderr is one.
-    // O_NONBLOCK: a fifo that nobody reads is an error, and no end of waiting.
-    let opened = match path.file_name() {
-        Some(name) if is_read(name) => Err(Errno::EEXIST.into()),
-        _ => OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK).open(path),
-    };
-    let file = opened.at(Stage::Args, || format!("open the log {}", path.display()));
-    Ok(Sink::File(file.map_err(|error| match error.root_errno() {
-        Some(Errno::EEXIST) => error.of_destination(),
-        _ => error,
-    })?))
+    let file = append(path).at(Stage::Args, || format!("--log: open {}", path.display()));
+    file.map(|file| Sink::File(file.into())).map_err(Error::of_destination)
 }
 
 /// The socket of a log daemon. Where there is none the work goes on, as with crun, and what there is to say is said on

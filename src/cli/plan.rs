@@ -16,6 +16,11 @@ use crate::plan::text::fields::PlanItems;
 /// The version of the JSON (docs/plan.schema.json).
 pub const VERSION: u32 = 1;
 
+/// Whether that is a plan which was saved: standard input, or what is there and no directory, as a pipe is that a shell names.
+pub fn is_saved(path: &Path) -> bool {
+    path == Path::new("-") || path.metadata().is_ok_and(|found| !found.is_dir())
+}
+
 /// Prints the facts about the host and the operations of a `create`, in order. Does nothing else.
 pub fn plan(global: &Global, args: &PlanArgs, elsewhere: Option<Host>) -> Result<()> {
     let PlanArgs {
@@ -34,17 +39,25 @@ pub fn plan(global: &Global, args: &PlanArgs, elsewhere: Option<Host>) -> Result
         return output::print(&output::pretty(&document)?);
     }
     let (host, plan) = container::plan(global, bundle, args.which(), elsewhere)?;
+    output::print_lines(&format!("{}{plan}", host_lines(&host)))
+}
+
+/// What each of [`host_lines`] begins with.
+pub const HOST: &str = "host         ";
+
+/// What a plan rests on, for people.
+pub fn host_lines(host: &Host) -> String {
     let userns = if host.is_real_root() { "root" } else { "not root of the machine" };
-    let mut text = format!("host         uid {} ({userns}), cgroups {:?}\n", host.uid, host.cgroup.kind());
+    let mut text = format!("{HOST}uid {} ({userns}), cgroups {:?}\n", host.uid, host.cgroup.kind());
     for hierarchy in host.cgroup.v1.iter().chain(&host.cgroup.unified) {
         let name = hierarchy.name.as_ref().map(|name| format!("name={name}")).unwrap_or_default();
         text.push_str(&format!(
-            "host         {}: {}{name}\n",
+            "{HOST}{}: {}{name}\n",
             hierarchy.mount_point.display(),
             hierarchy.controllers.join(" ")
         ));
     }
-    output::print_lines(&format!("{text}{plan}"))
+    text
 }
 
 /// The plan of a bundle as a document.

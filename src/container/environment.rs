@@ -12,6 +12,9 @@ use crate::spec::Spec;
 use crate::spec::annotations;
 use crate::sys::process;
 
+/// The variable of [`Environment::pidfd_receiver`].
+pub const PIDFD_RECEIVER: &str = "RUN_OCI_PIDFD_RECEIVER";
+
 /// The variables that change what is done to a container. They are read once, before anything is decided.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -35,7 +38,7 @@ impl Environment {
         Environment {
             notify_socket: path("NOTIFY_SOCKET"),
             listen_fds: listen_fds(),
-            pidfd_receiver: path("RUN_OCI_PIDFD_RECEIVER").map(PathBuf::from),
+            pidfd_receiver: path(PIDFD_RECEIVER).map(PathBuf::from),
             seccomp_receiver: std::env::var("RUN_OCI_SECCOMP_RECEIVER").ok(),
             trust_annotations: std::env::var("BRISK_TRUST_ANNOTATIONS").ok(),
         }

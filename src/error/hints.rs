@@ -17,10 +17,14 @@ const FIRST_THREAD: &str =
     "its first process has ended, or its first thread has: nobody joins the others, who can only be killed";
 const NOBODY_LISTENS: &str = "whoever calls brisk listens on that socket before";
 
+const IS_THE_LOG: &str = "it is the file that --log names, and what is read is not written to";
+
 /// One row: stage, what was being done (anything where it is none), errno, advice. The first that fits counts.
 type HintRow = (Stage, Option<Deed>, Errno, &'static str);
 
 const HINTS: &[HintRow] = &[
+    (Stage::Bundle, None, Errno::ETXTBSY, IS_THE_LOG),
+    (Stage::State, None, Errno::ETXTBSY, IS_THE_LOG),
     (
         Stage::Bundle,
         Some(Deed::FindBundle),

@@ -147,9 +147,11 @@ impl Error {
     #[must_use]
     pub fn of_destination(self) -> Self {
         match self.root_errno() {
-            Some(Errno::EPERM) => self.with_hint("of devices only terminals, null, zero and full are written to"),
+            Some(Errno::EOPNOTSUPP) => self.with_hint("of devices only terminals, null, zero and full are written to"),
+            // Nothing need be there.
             Some(Errno::EEXIST) => {
-                self.with_hint("brisk reads files of this name, and what is read is not written over")
+                let what = format!("{}: brisk reads files of this name", self.what).into_boxed_str();
+                Error { what, cause: None, ..self }.told(Errno::EEXIST).with_hint("what is read is not written over")
             }
             Some(Errno::ELOOP) => self.with_hint("it is a link: name what it leads to"),
             _ => self,

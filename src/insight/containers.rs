@@ -11,7 +11,7 @@ use brisk::container::Container;
 use brisk::container::options::Global;
 use brisk::error::{Error, Result, Stage};
 use brisk::proc::passwd::Users;
-use brisk::state::{Caller, Dir, RECORD, Record, StateRoot, does_not_exist};
+use brisk::state::{Caller, Dir, RECORD, Record, StateRoot, does_not_exist, near};
 use nix::errno::Errno;
 
 use crate::foreign;
@@ -82,7 +82,10 @@ impl<'a> Finder<'a> {
     pub fn look_for_all(&self, filters: &[ListFilter]) -> Result<Discovery> {
         let found = self.look(filters)?;
         match self.ids.iter().find(|id| !found.met.contains(*id)) {
-            Some(id) => Err(does_not_exist(self.own, id)),
+            Some(id) => {
+                let of_near = self.roots.iter().find(|root| near(root, id).is_some());
+                Err(does_not_exist(of_near.unwrap_or(self.own), id))
+            }
             None => Ok(found),
         }
     }

@@ -11,7 +11,7 @@ use brisk::host::cgroup::{Hierarchy, Layout};
 use brisk::plan::cgroup::Version;
 use brisk::proc::file::words;
 use brisk::spec::status::Status;
-use brisk::state::{Dir, FIFO, Life, ProcessId};
+use brisk::state::{Dir, FIFO, Life, ProcessId, Record};
 use brisk::sys::fs;
 use nix::errno::Errno;
 use serde::Deserialize;
@@ -60,12 +60,7 @@ struct CrunStatus {
 
 /// A container of runc's; `None` where state.json is not runc's.
 pub fn runc(dir: &Dir, text: &[u8]) -> Result<Option<Subject>> {
-    #[derive(Deserialize)]
-    struct RuncProbe {
-        init_process_pid: Option<i64>,
-    }
-    let probe: RuncProbe = serde_json::from_slice(text).at(Stage::State, || "parse state.json")?;
-    if probe.init_process_pid.is_none() {
+    if !Record::is_of_runc(text) {
         return Ok(None);
     }
     let state: RuncState = serde_json::from_slice(text).at(Stage::State, || "parse runc's state.json")?;

@@ -8,7 +8,7 @@ use brisk::cli::log::printable;
 use brisk::cli::output::{self, Audience};
 use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
-use brisk::state::{StateRoot, identity};
+use brisk::state::{StateRoot, container_around, identity};
 use brisk::sys::destination::{self, Destination};
 use brisk::sys::fs;
 use nix::errno::Errno;
@@ -111,9 +111,10 @@ impl NamedFile {
         }
         let what = format!("write {}", path.display());
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let Some(root) = roots.iter().find(|root| root.holds(dir)) {
-            let root = root.path().display();
-            return Err(Error::new(Stage::Args, format!("{what}: the state of containers is kept in {root}"))
+        let kept = roots.iter().find(|root| root.holds(dir)).map(|root| root.path().to_owned());
+        if let Some(state) = kept.or_else(|| container_around(dir)) {
+            let state = state.display();
+            return Err(Error::new(Stage::Args, format!("{what}: the state of containers is kept in {state}"))
                 .with_hint("name a file somewhere else"));
         }
         let found = Destination::writable_but_link(path).at(Stage::Args, || what.clone());

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::skeleton;
 
 use crate::child::Inherited;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage};
 use crate::plan::namespace::NamespaceKind;
 use crate::plan::reach::Reach;
 use crate::plan::step::MountsFrom;
@@ -37,6 +37,10 @@ pub(super) fn needed(child: &Inherited<'_>, exe: Option<&OwnedFd>) -> Vec<u32> {
 
 /// Opens a namespace by path and makes sure that it is one of this type.
 pub(super) fn namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
+    namespace_at(kind, path).doing(Deed::Join, || path)
+}
+
+fn namespace_at(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let what = || format!("open the {} namespace {path}", kind.name());
     let fd = fs::open_namespace(path).at(Stage::Namespace, what)?;
     match namespace::kind(fd.as_fd()) {
@@ -53,7 +57,8 @@ pub(super) fn namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
 /// A detached copy of a tree of the host.
 pub(super) fn clone_tree(path: &CStr, reach: Reach, propagation: u64, extra: u32) -> Result<OwnedFd> {
     let what = || format!("clone the mount {}", path.to_string_lossy());
-    let tree = mount::clone_tree(fs::CWD, path, reach.flag() | extra).at(Stage::Rootfs, what)?;
+    let tree = mount::clone_tree(fs::CWD, path, reach.flag() | extra).at(Stage::Rootfs, what);
+    let tree = tree.doing(Deed::Bind, || path.to_string_lossy())?;
     if propagation != 0 {
         let attr = MountAttr { propagation, ..MountAttr::default() };
         mount::set_attr(tree.as_fd(), RECURSIVE, &attr).at(Stage::Rootfs, what)?;

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -14,6 +15,8 @@ use super::process::Process;
 use super::strict::{self, Notes, Strict, UnknownField};
 use super::{Spec, validate};
 use crate::error::{Context, Deed, Doing, Error, Origins, Result, SaidBy, Stage, nearest};
+use crate::sys::destination::refuse_appended;
+use crate::sys::fs::open_file;
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
@@ -46,7 +49,7 @@ pub fn load_text(bundle: &Path) -> Result<Loaded> {
 /// The bytes of a bundle's config.json.
 pub fn read_config(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join(CONFIG);
-    let text = match File::open(&path) {
+    let text = match open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && bundle.is_dir() => {
             Err(error).at(Stage::Bundle, || format!("{CONFIG} not found in bundle {}", bundle.display()))
         }
@@ -57,12 +60,24 @@ pub fn read_config(bundle: &Path) -> Result<Vec<u8>> {
 
 /// Reads and checks a configuration under another name (`--config`).
 pub fn load_file(path: &Path) -> Result<Loaded> {
-    read_and_check(File::open(path), path)
+    read_and_check(open(path), path)
 }
 
 /// The bytes of a document's file.
 pub fn read_file(path: &Path, stage: Stage) -> Result<Vec<u8>> {
-    read(File::open(path), &path.to_string_lossy(), stage)
+    read(open(path), &path.to_string_lossy(), stage)
+}
+
+/// The bytes of a document that comes from somewhere else.
+pub fn read_stream(input: impl Read, name: &str, stage: Stage) -> Result<Vec<u8>> {
+    read(Ok(input), name, stage)
+}
+
+/// By one call, where std's own takes two.
+fn open(path: &Path) -> std::io::Result<File> {
+    let file = open_file(path)?;
+    refuse_appended(file.as_fd())?;
+    Ok(file.into())
 }
 
 /// In as few calls as there are: std asks for the size first, which says nothing of a pipe.

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 pub use excerpt::lines_of;
 pub use load::{
     CONFIG, LONGEST, Loaded, check_length, load, load_bytes, load_file, load_json, load_process, load_text, parse,
-    read_config, read_file, read_json, shown,
+    read_config, read_file, read_json, read_stream, shown,
 };
 
 /// The version of the runtime specification.

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::{CONFIG, FIFO, LOOK_AGAIN, NOTIFY, RECORD, Record, StateRoot, UNREADY_CONFIG, check_id};
-use crate::error::{Context, Deed, Doing, Error, Result, Stage};
+use crate::error::{Context, Deed, Doing, Error, Result, Stage, nearest};
 use crate::spec;
 use crate::sys::fs::{self, RegularFile};
 use crate::sys::{self, dir, poll};
@@ -393,11 +393,22 @@ pub fn does_not_exist(root: &StateRoot, id: &str) -> Error {
     let hint = match other {
         Some(runtime) => format!("/run/{runtime}/{id} is there: the container was made by {runtime}"),
         None => format!(
-            "containers are looked for in {}: --root names another directory, `list` shows what is there",
+            "{}containers are looked for in {}: --root names another directory, `list` shows what is there",
+            near(root, id).map_or(String::new(), |near| format!("did you mean {near}? ")),
             root.path().display()
         ),
     };
     gone().doing(Deed::FindContainer, id).with_hint(hint)
+}
+
+/// The container that may have been meant, where the name is one that somebody types.
+pub fn near(root: &StateRoot, id: &str) -> Option<String> {
+    const TYPED: usize = 40;
+    if id.len() > TYPED {
+        return None;
+    }
+    let ids = root.ids().unwrap_or_default();
+    nearest(id, ids.iter().map(String::as_str)).map(str::to_owned)
 }
 
 fn exists() -> Error {

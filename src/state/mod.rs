@@ -18,13 +18,13 @@ mod root;
 mod status;
 mod time;
 
-pub use dir::{CRIU_ROOT, Dir, Lock, Wait, does_not_exist};
+pub use dir::{CRIU_ROOT, Dir, Lock, Wait, does_not_exist, near};
 pub use id::{check_id, check_pool_name};
 pub use process::{Life, ProcessId, boot_id};
 pub use record::{
     Attendance, COMMIT, HostMounts, MadeOf, Outcome, PidNamespace, PoolMember, Record, build, of_another,
 };
-pub use root::{Caller, StateRoot, identity};
+pub use root::{Caller, StateRoot, container_around, identity};
 pub use status::{Facts, status};
 pub use time::{parse_rfc3339, rfc3339};
 

@@ -144,8 +144,19 @@ fn program(pid: i32) -> Option<(u64, u64)> {
     identity(Path::new(&format!("/proc/{pid}/exe")))
 }
 
+/// `None` where there is no such process, which proc alone does not tell: it is not mounted everywhere, and may hide those of others.
 fn read(pid: i32) -> Result<Option<stat::Stat>> {
-    stat::read(pid).at(Stage::State, || format!("read /proc/{pid}/stat"))
+    // Between the first two questions another one may have begun, with the number of one that has ended.
+    for _ in 0..2 {
+        let found = stat::read(pid).at(Stage::State, || format!("read /proc/{pid}/stat"))?;
+        if found.is_some() || pid <= 0 || !sys::process::is_there(pid) {
+            return Ok(found);
+        }
+    }
+    let hidden = Error::new(Stage::State, format!("process {pid} is there, and /proc does not show it"));
+    Err(hidden
+        .told(Errno::EACCES)
+        .with_hint("a proc of this pid namespace must be mounted, and without hidepid: see proc(5)"))
 }
 
 /// The identity of this boot: start times of another boot mean nothing. Empty where a proc without `sys` does not tell

@@ -236,6 +236,15 @@ impl Record {
         serde_json::from_slice::<Probe>(text).is_ok_and(|probe| probe.version.is_none() && probe.id.is_some())
     }
 
+    /// Whether it is one of runc's, which has this in it.
+    pub fn is_of_runc(text: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct RuncProbe {
+            init_process_pid: Option<i64>,
+        }
+        serde_json::from_slice::<RuncProbe>(text).is_ok_and(|probe| probe.init_process_pid.is_some())
+    }
+
     /// The text of state.json.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self).at(Stage::State, || "write state.json")

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
-use super::check_id;
+use super::{Record, check_id};
 use crate::error::{Context, Error, OWN_ROOT, Result, Stage};
 use crate::proc::idmap::ProcIdMap;
+use crate::spec::LONGEST;
 use crate::spec::path::clean_bytes;
 use crate::sys::dir::each_typed;
-use crate::sys::{fs, process};
+use crate::sys::fs::RegularFile;
+use crate::sys::{destination, fs, process};
 
 /// Who calls, as far as the default root depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,17 +89,7 @@ impl StateRoot {
 
     /// Whether a directory is this one or below it, by whatever path.
     pub fn holds(&self, dir: &Path) -> bool {
-        let Some(own) = identity(&self.path) else { return false };
-        let mut dir = dir.to_owned();
-        let mut below = None;
-        loop {
-            match identity(&dir) {
-                here if here == Some(own) => return true,
-                here if here.is_none() || here == below => return false,
-                here => below = here,
-            }
-            dir.push("..");
-        }
+        identity(&self.path).is_some_and(|own| with_those_above(dir).any(|(_, here)| here == own))
     }
 
     /// Its path, absolute.
@@ -184,6 +176,23 @@ impl StateRoot {
         ids.sort_unstable();
         Ok(ids)
     }
+}
+
+/// The directory of a container, of whatever root and runtime, that a directory is or is in.
+pub fn container_around(dir: &Path) -> Option<PathBuf> {
+    with_those_above(dir).map(|(dir, _)| dir).find(|dir| {
+        let record = RegularFile::find(&dir.join("state.json")).ok().flatten();
+        let text = record.and_then(|record| record.read(LONGEST).ok()).unwrap_or_default();
+        Record::parse(&text).is_ok() || Record::is_of_runc(&text) || destination::is_read(&dir.join("status"))
+    })
+}
+
+/// A directory, and those that it is in, up to the root, with what they are.
+fn with_those_above(dir: &Path) -> impl Iterator<Item = (PathBuf, (u64, u64))> {
+    let with_identity = |dir: PathBuf| identity(&dir).map(|here| (dir, here));
+    std::iter::successors(with_identity(dir.to_owned()), move |(dir, below)| {
+        with_identity(dir.join("..")).filter(|(_, here)| here != below)
+    })
 }
 
 /// Which file or directory that is, whatever it is called.

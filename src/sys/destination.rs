@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::fs::RegularFile;
 use super::poll::{self, PollFlags};
-use super::{Result, fs, process, unnamed};
+use super::{Result, appended, fs, process, unnamed};
 
 /// How long whoever reads a stream may take before the rest is lost.
 pub const FLUSH: Duration = Duration::from_secs(3);
@@ -19,9 +19,44 @@ pub const FLUSH: Duration = Duration::from_secs(3);
 const READ: [&str; 6] = ["config.json", "config.json.unready", "state.json", "pool.json", "exec.fifo", "end.fifo"];
 
 /// Whether a file may not be written because it is called as one that brisk reads: a slip would cost a bundle, or leave a container
-/// that nothing can end. Where they are need not be known for that, and nothing is looked up.
-pub fn is_read(name: &OsStr) -> bool {
-    READ.iter().any(|read| name == *read)
+/// that nothing can end. Where they are need not be known for that. crun's state has a name that files of others have, too: it is looked at.
+pub fn is_read(path: &Path) -> bool {
+    let has = |name: &str| path.file_name().is_some_and(|own| own == name);
+    let is_of_crun = || {
+        let text = RegularFile::find(path).and_then(|file| file.map_or(Ok(Vec::new()), |file| file.read(1 << 16)));
+        text.is_ok_and(|text| text.windows(CRUN_KEY.len()).any(|word| word == CRUN_KEY))
+    };
+    READ.iter().any(|read| has(read)) || has("status") && is_of_crun()
+}
+
+/// What every `status` of crun's has in it.
+const CRUN_KEY: &[u8] = b"\"process-start-time\"";
+
+/// Opens a file that every message of this program is appended to, without waiting for anybody. EEXIST: it is, by whatever links,
+/// called as what brisk reads. A link is followed: the path is the caller's own, and /dev/stderr is one. What is read under another
+/// name is not appended to once that is known ([`refuse_appended`]).
+pub fn append(path: &Path) -> Result<OwnedFd> {
+    if is_read(path) {
+        return Err(Errno::EEXIST);
+    }
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK;
+    let file = fs::open(fs::CWD, &fs::c_path(path)?, flags, 0o644)?;
+    let mut name = [0; libc::PATH_MAX as usize];
+    // Without proc only what it is called is known.
+    if fs::path_of(file.as_fd(), &mut name).is_ok_and(|real| is_read(Path::new(OsStr::from_bytes(real)))) {
+        return Err(Errno::EEXIST);
+    }
+    let stat = fs::stat(file.as_fd())?;
+    if fs::kind(&stat) == libc::S_IFREG {
+        appended::is(&stat);
+    }
+    Ok(file)
+}
+
+/// For whoever reads a file that a caller or a state names: ETXTBSY where it is the one that messages are appended to, which from
+/// here on gets none.
+pub fn refuse_appended(file: BorrowedFd<'_>) -> Result<()> {
+    if appended::is_known() { appended::refuse(&fs::stat(file)?) } else { Ok(()) }
 }
 
 /// A file that will be written: looked up once, so that nobody who may change the path's directories meanwhile can have it
@@ -42,7 +77,7 @@ impl Destination {
         }
         let slash = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !slash).ok_or(Errno::EISDIR)?;
-        if is_read(name) {
+        if is_read(path) {
             return Err(Errno::EEXIST);
         }
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -159,7 +194,7 @@ fn stream(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
             ) => {}
         // A socket cannot be opened.
         libc::S_IFSOCK => return Err(Errno::ENXIO),
-        _ => return Err(Errno::EPERM),
+        _ => return Err(Errno::EOPNOTSUPP),
     }
     fs::reopen(found.as_fd(), libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::{Result, cvt, done, raw};
+use super::{Result, appended, cvt, done, raw};
 
 /// The current directory as a directory fd.
 // SAFETY: AT_FDCWD is not a descriptor that can be closed; every *at call accepts it.
@@ -79,6 +79,7 @@ impl RegularFile {
     pub fn open(dir: BorrowedFd<'_>, path: &CStr) -> Result<Option<RegularFile>> {
         let fd = open(dir, path, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?;
         let stat = stat(fd.as_fd())?;
+        appended::refuse(&stat)?;
         Ok((kind(&stat) == libc::S_IFREG).then_some(RegularFile { fd, stat }))
     }
 

@@ -4,7 +4,7 @@
 //! Knows nothing of OCI and prints nothing. What the child calls between `clone3` and `execve` does not allocate; `regex`,
 //! `self_image`, `destination`, `unnamed`, `mount::below`, `socket::connect`, `process::run` and `fs::RegularFile` are the parent's.
 //!
-//! The modules, by their nouns. Files: `fs`, `path`, `dir`, `descriptor`, `destination`, `unnamed`; mounts: `mount`, `mount_attr`; processes: `clone`,
+//! The modules, by their nouns. Files: `fs`, `path`, `dir`, `descriptor`, `destination`, `unnamed`, `appended`; mounts: `mount`, `mount_attr`; processes: `clone`,
 //! `process`, `pidfd`, `cred`, `affinity`, `namespace`, `inheritance`; memory: `memory`, `shared`; what is waited for: `poll`, `signal`, `interrupt`;
 //! who is spoken to: `socket`, `tty`; filters: `seccomp`, `notify`, `bpf`; what the kernel tells: `errno`, `klog`, `perf`; the C library's: `regex`. Of
 //! the program itself: `arguments`, `allocator`, `panic`, `self_image`, and `last_calls`, which are left of it in the end.
@@ -12,6 +12,7 @@
 
 pub mod affinity;
 pub mod allocator;
+pub mod appended;
 pub mod arguments;
 pub mod bpf;
 pub mod clone;

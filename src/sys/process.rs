@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
-use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI32, AtomicU8};
 
 use nix::errno::Errno;
 
@@ -70,10 +70,27 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
     wait4(pid, options, ptr::null_mut())
 }
 
+/// The number of a process that has gone: it was reaped, or kill(2) has said so.
+static GONE: AtomicI32 = AtomicI32::new(0);
+
+/// Whether there is a process of this number, whoever may look at it. Once it has gone it is not asked for again: whoever has the number
+/// then is another.
+pub fn is_there(pid: i32) -> bool {
+    if GONE.load(Relaxed) == pid {
+        return false;
+    }
+    let there = signal::kill(pid, 0) != Err(Errno::ESRCH);
+    if !there {
+        GONE.store(pid, Relaxed);
+    }
+    there
+}
+
 /// Reaps a child that has ended; how, and what it has used. `None`: it has not, or who traces it has not been told yet (ptrace(2)).
 pub fn reap(pid: i32) -> Result<Option<(Exit, ChildUsage)>> {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let Some((_, exit)) = wait4(pid, libc::WNOHANG, usage.as_mut_ptr())? else { return Ok(None) };
+    GONE.store(pid, Relaxed);
     // SAFETY: plain data that was zeroed and then filled by the kernel.
     Ok(Some((exit, usage_of(&unsafe { usage.assume_init() }))))
 }

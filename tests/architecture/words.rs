@@ -44,6 +44,7 @@ const WORDS: &[(&str, &[&str])] = &[
         "place",
         &[
             "child",
+            "container/make/bundle.rs",
             "launch",
             "plan/op.rs",
             "plan/cgroup/join.rs",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::container::environment::PIDFD_RECEIVER;
 use crate::container::options::{Create, Global};
 use crate::error::{Context, Error, Result, Stage, io_text};
 use crate::launch::{self, Trace};
@@ -34,7 +35,7 @@ struct PidFile<'a> {
 
 impl<'a> PidFile<'a> {
     fn find(path: &'a Path) -> Result<PidFile<'a>> {
-        let what = || format!("write the pid file {}", path.display());
+        let what = || format!("--pid-file {}", path.display());
         let destination = Destination::writable(path).at(Stage::State, what).map_err(Error::of_destination)?;
         Ok(PidFile { path, destination: Some(destination) })
     }
@@ -46,7 +47,7 @@ impl<'a> PidFile<'a> {
     }
 
     fn write(&mut self, pid: i32) -> Result<()> {
-        let what = || format!("write the pid file {}", self.path.display());
+        let what = || format!("--pid-file {}", self.path.display());
         let destination =
             self.destination.take().map_or_else(|| Destination::open(self.path), Ok).at(Stage::State, what)?;
         destination.write(pid.to_string().as_bytes()).at(Stage::State, what)
@@ -63,8 +64,8 @@ struct PidfdSocket {
 
 impl PidfdSocket {
     /// One that is there. Whether somebody listens is found out when he is told.
-    fn find(path: &Path, payload: &'static [u8]) -> Result<PidfdSocket> {
-        let what = || format!("connect to {}", path.display());
+    fn find(said_by: &str, path: &Path, payload: &'static [u8]) -> Result<PidfdSocket> {
+        let what = || format!("{said_by}: connect to {}", path.display());
         let found = std::fs::metadata(path).at(Stage::State, what)?;
         if !found.file_type().is_socket() {
             return Err(Error::errno(Stage::State, what(), Errno::ECONNREFUSED));
@@ -95,7 +96,7 @@ impl<'a> Receivers<'a> {
 
     /// Looks up those that runc's options name.
     fn named(pid_file: Option<&'a Path>, pidfd_socket: Option<&Path>) -> Result<Receivers<'a>> {
-        let socket = pidfd_socket.map(|path| PidfdSocket::find(path, b"pidfd"));
+        let socket = pidfd_socket.map(|path| PidfdSocket::find("--pidfd-socket", path, b"pidfd"));
         Ok(Receivers {
             pid_file: pid_file.map(PidFile::find).transpose()?,
             sockets: socket.transpose()?.into_iter().collect(),
@@ -108,9 +109,11 @@ impl<'a> Receivers<'a> {
     pub fn of_container(global: &Global, args: &'a Create, spec: &Spec) -> Result<Receivers<'a>> {
         let mut receivers = Receivers::named(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
         receivers.pid_file.iter_mut().for_each(PidFile::let_go);
-        let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER).map(Path::new);
-        if let Some(path) = annotation.or(global.environment.pidfd_receiver.as_deref()) {
-            receivers.sockets.insert(0, PidfdSocket::find(path, b" ")?);
+        let annotation = annotations::value(&spec.instructions, annotations::PIDFD_RECEIVER)
+            .map(|path| (annotations::PIDFD_RECEIVER, Path::new(path)));
+        let environment = || Some((PIDFD_RECEIVER, global.environment.pidfd_receiver.as_deref()?));
+        if let Some((said_by, path)) = annotation.or_else(environment) {
+            receivers.sockets.insert(0, PidfdSocket::find(said_by, path, b" ")?);
         }
         Ok(receivers)
     }
@@ -128,6 +131,11 @@ impl<'a> Receivers<'a> {
             self.written = Some(pid);
         }
         Ok(())
+    }
+
+    /// Whether the pid file is written, where there is one.
+    pub fn were_told(&self) -> bool {
+        self.pid_file.is_none() || self.written.is_some()
     }
 
     /// Takes back the pid file of a process that is not what was asked for after all: nobody may take the number, which is free
@@ -162,8 +170,8 @@ pub(in crate::container) fn withdraw_pid(global: &Global, path: &Path, pid: i32)
 }
 
 /// Writes a file whole, or not at all.
-fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
-    let what = || format!("write the {kind} {}", path.display());
+fn write(path: &Path, text: &[u8], flag: &str) -> Result<()> {
+    let what = || format!("{flag} {}", path.display());
     let destination = Destination::writable_but_link(path);
     destination.and_then(|destination| destination.write(text)).at(Stage::State, what).map_err(Error::of_destination)
 }
@@ -171,7 +179,7 @@ fn write(path: &Path, text: &[u8], kind: &str) -> Result<()> {
 /// Writes the timeline, where one was asked for. What it is about is done: that cannot fail any more.
 pub(in crate::container) fn write_trace(global: &Global, path: Option<&Path>, trace: Option<Trace>) {
     if let (Some(path), Some(mut trace)) = (path, trace)
-        && let Err(error) = write(path, trace.to_json().to_string().as_bytes(), "trace")
+        && let Err(error) = write(path, trace.to_json().to_string().as_bytes(), "--trace")
     {
         let hint = error.hint().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
         (global.warn)(&format!("{error}{hint}"));

@@ -10,6 +10,7 @@ mod forbidden;
 pub(super) mod monitor;
 mod report;
 
+pub(super) use monitor::needs_stack;
 pub use report::{FAILURE, JobResult, PoolUse};
 
 use std::time::Duration;

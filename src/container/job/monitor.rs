@@ -40,9 +40,23 @@ pub(in crate::container) enum Role {
     Monitor(Monitor),
 }
 
+/// What is to be the stack's at the least: a container is planned and made in 160 kB.
+const STACK: u64 = 256 << 10;
+
+/// Whoever makes something says so before: a stack that ends in the middle of it is SIGSEGV.
+pub(in crate::container) fn needs_stack() -> Result<()> {
+    let (soft, _) = process::rlimit(libc::RLIMIT_STACK as _).at(Stage::Host, || "read the limit of the stack")?;
+    if soft >= STACK {
+        return Ok(());
+    }
+    let what = format!("RLIMIT_STACK allows a stack of {soft} bytes, and brisk needs {STACK}");
+    Err(Error::new(Stage::Host, what).with_hint("`ulimit -s` shows and sets it, in kB"))
+}
+
 impl Monitor {
     /// Divides the command in two.
     pub fn begin() -> Result<Role> {
+        needs_stack()?;
         let (reader, writer) = descriptor::pipe().at(Stage::Sync, || "make a pipe")?;
         let command = process::getpid();
         match clone::fork().at(Stage::Process, || "fork the monitor").doing(Deed::Clone, || "")? {

@@ -198,8 +198,8 @@ pub(in crate::container) fn status_of(dir: &Dir, record: &Record) -> Result<Stat
     let alive = init == Some(Life::Alive);
     let set_up = alive && dir.is_published()?;
     let waits_for_start = alive && dir.waits_for_start()?;
-    // Who made it only matters until it is made.
-    let creator = if set_up { Life::Gone } else { record.life(record.creator)? };
+    // Who made it only matters until it is made, or has ended.
+    let creator = if set_up || init == Some(Life::Gone) { Life::Gone } else { record.life(record.creator)? };
     if let (true, false, Life::Gone, Some(first)) = (alive, set_up, creator, record.init) {
         // Its creator has died before it was done, and the kernel kills it for that; it may still be on its way out.
         init = Some(if first.is_leaving()? { Life::Gone } else { Life::Alive });

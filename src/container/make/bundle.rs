@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::trust;
 use crate::container::caller::console::OurConsole;
 use crate::container::caller::notify;
+use crate::container::job::needs_stack;
 use crate::container::lookup;
 use crate::container::options::{Create, Global};
 use crate::container::outline::{self, OverlayChoice};
@@ -15,6 +16,7 @@ use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
 use crate::plan::cgroup::files::of_limit;
 use crate::plan::namespace::rootless::{self, Changed};
+use crate::spec::mounts::Mount;
 use crate::spec::validate::validate;
 use crate::spec::{self, Loaded, Spec};
 use crate::state::Record;
@@ -26,6 +28,29 @@ fn misnamed(error: Error, id: &str) -> Error {
         return error.with_hint(format!("{id} is a bundle: --bundle {id} before a name for the container"));
     }
     error
+}
+
+/// The field that has asked for what failed, where nothing but what was being done says it.
+fn asked_by(error: &Error, spec: &Spec, root: &Path) -> Option<String> {
+    let (deed, object) = error.deed().filter(|_| error.field().is_none())?;
+    let object = object?;
+    // Of two it is not known.
+    fn only<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {
+        let mut found = list.iter().enumerate().filter(|(_, item)| is(item)).map(|(index, _)| index);
+        found.next().filter(|_| found.next().is_none())
+    }
+    match deed {
+        Deed::Join => only(spec.namespaces(), |namespace| namespace.joined().is_some_and(|path| path == object))
+            .map(|index| format!("linux.namespaces[{index}].path")),
+        Deed::Mount | Deed::MountProc | Deed::MountSysfs | Deed::Bind => {
+            let below_root = object.trim_start_matches('/');
+            let by_source = |mount: &Mount| mount.is_bind() && mount.source.as_deref() == Some(object);
+            only(&spec.mounts, |mount| mount.place(root) == below_root)
+                .or_else(|| only(&spec.mounts, by_source))
+                .map(|index| format!("mounts[{index}]"))
+        }
+        _ => None,
+    }
 }
 
 /// config.json as text and as values.
@@ -41,6 +66,7 @@ pub(in crate::container) struct Bundle {
 
 impl Bundle {
     pub(in crate::container) fn load(global: &Global, args: &Create) -> Result<Bundle> {
+        needs_stack()?;
         if args.outline.rootfs.is_some() {
             // The state directory has config.json, and goes with the container.
             let dir = global.root.path().join(&args.id);
@@ -80,6 +106,10 @@ impl Bundle {
         let resources = self.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
         let error = match resources {
             Some(resources) => of_limit(error, resources),
+            None => error,
+        };
+        let error = match asked_by(&error, &self.spec, &self.rootfs()) {
+            Some(field) => error.at_field(field),
             None => error,
         };
         match &args.outline.rootfs {

@@ -206,6 +206,8 @@ impl Restoring<'_> {
             opts::restore(self.args, &facts, &Restored { inherited: &inherited, joined: &joined, cgroups: &cgroups })?;
         service.call(RequestKind::Restore, &opts, &mut |notice| self.notice(container, notice))?;
         match (self.pid, self.labels.first()) {
+            // CRIU has asked nobody before it let them go.
+            (Some(pid), None) if !self.receivers.were_told() => self.receivers.tell_pid(pid),
             (Some(_), None) => Ok(()),
             (Some(_), Some(label)) => Err(label.lost("went on before criu let anybody look at its label")),
             (None, _) => Err(Error::new(Stage::Criu, "criu has not told the container's process")),
@@ -265,7 +267,7 @@ impl Restoring<'_> {
         match notice.script.as_str() {
             "setup-namespaces" => self.run_hooks(notice.pid),
             "post-restore" => self.save(container, notice.pid),
-            "pre-resume" => self.check_labels(),
+            "pre-resume" => self.look_before_it_runs(),
             "orphan-pts-master" => match (notice.fd, &self.console) {
                 (Some(master), Some(socket)) => socket::send_fds(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])
                     .at(Stage::Console, || "send the terminal to the console socket"),
@@ -292,15 +294,16 @@ impl Restoring<'_> {
         let record = &mut container.record;
         lookup::note(record, ProcessId::of(pid)?, self.cgroup.as_ref(), self.rdt.as_ref())?;
         record.gained_namespaces = gained(self.bundle.spec(), pid)?;
-        container.dir.save(record)?;
-        self.receivers.tell_pid(pid)
+        container.dir.save(record)
     }
 
-    /// All processes have the credentials and labels that they will have, and CRIU holds them: next it lets them go.
-    fn check_labels(&mut self) -> Result<()> {
+    /// All processes have the credentials and labels that they will have, and CRIU holds them: next it lets them go. Nobody is told
+    /// of a process that is not what was asked for.
+    fn look_before_it_runs(&mut self) -> Result<()> {
         let labels = std::mem::take(&mut self.labels);
         let Some(pid) = self.pid else { return Ok(()) };
-        let Err(error) = labels.iter().try_for_each(|label| label.check(pid)) else { return Ok(()) };
+        let looked = labels.iter().try_for_each(|label| label.check(pid));
+        let Err(error) = looked.and_then(|()| self.receivers.tell_pid(pid)) else { return Ok(()) };
         // Whatever we answer, CRIU goes on. Killed now, the first of a pid namespace would wait for the others, these for CRIU to
         // reap them, and CRIU for the first.
         if let Err(failure) = self.halt(pid) {

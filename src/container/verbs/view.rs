@@ -56,35 +56,33 @@ pub fn state(global: &Global, id: &str) -> Result<View> {
     view(&Container::load(&global.root, id)?, &users())
 }
 
-/// Shows all containers. One that cannot be shown is a warning; one that went away meanwhile is nothing.
-pub fn list(global: &Global) -> Result<Vec<View>> {
+/// What could be shown, and an error where the system kept something from us, as it does where too much is open. What is wrong in the
+/// state of a container, or another runtime's, is a warning and nothing more, as with runc.
+pub type Listed<T> = (Vec<T>, Result<()>);
+
+/// Shows all containers. One that went away meanwhile is nothing.
+pub fn list(global: &Global) -> Result<Listed<View>> {
     let users = users();
-    let mut views = Vec::new();
-    for id in global.root.ids()? {
-        match view_of(global, &id, &users) {
-            Ok(Some(shown)) => views.push(shown),
-            Ok(None) => {}
-            Err(error) => (global.warn)(&format!("list {id}: {error}")),
-        }
-    }
-    Ok(views)
+    each_of_all(global, |container| view(&container, &users))
 }
 
 /// The names of all containers. A directory without a record is none, as for runc.
-pub fn names(global: &Global) -> Result<Vec<String>> {
-    let mut names = global.root.ids()?;
-    names.retain(|id| match record_of(global, id) {
-        Ok(found) => found.is_some(),
-        Err(error) => {
-            (global.warn)(&format!("list {id}: {error}"));
-            false
-        }
-    });
-    Ok(names)
+pub fn names(global: &Global) -> Result<Listed<String>> {
+    each_of_all(global, |container| Ok(container.record.id))
 }
 
-fn view_of(global: &Global, id: &str, users: &Users) -> Result<Option<View>> {
-    record_of(global, id)?.map(|container| view(&container, users)).transpose()
+fn each_of_all<T>(global: &Global, shown: impl Fn(Container) -> Result<T>) -> Result<Listed<T>> {
+    let (mut all, mut kept_from_us) = (Vec::new(), Ok(()));
+    for id in global.root.ids()? {
+        match record_of(global, &id).and_then(|found| found.map(&shown).transpose()) {
+            Ok(found) => all.extend(found),
+            Err(error) if error.root_errno().is_some() && kept_from_us.is_ok() => {
+                kept_from_us = Err(error).at(Stage::State, || format!("{id} cannot be read"));
+            }
+            Err(error) => (global.warn)(&format!("list {id}: {error}")),
+        }
+    }
+    Ok((all, kept_from_us))
 }
 
 /// `None` for a directory without a record: `create` has just begun, or `delete` is about to end.

@@ -114,11 +114,6 @@ impl PlanDocument {
         })
     }
 
-    /// Reads one that was saved.
-    pub fn saved(file: &Path) -> Result<PlanDocument> {
-        PlanDocument::of(&value(file)?, &file.to_string_lossy())
-    }
-
     /// What a reader wants to know first.
     pub fn sentence(&self) -> String {
         let many = |side| self.items.iter().filter(|item| item.side == side).count();
@@ -131,9 +126,12 @@ impl PlanDocument {
 
 const HINT: &str = "such a file is written by: brisk plan --json BUNDLE > FILE";
 
-/// The JSON of a file.
+/// The JSON of a file, or of standard input for `-`: read once, for it may be a pipe.
 pub fn value(file: &Path) -> Result<Value> {
-    let text = spec::read_file(file, Stage::Args)?;
+    let text = match file.to_str() {
+        Some("-") => spec::read_stream(std::io::stdin(), "standard input", Stage::Args)?,
+        _ => spec::read_file(file, Stage::Args)?,
+    };
     serde_json::from_slice(&text).at(Stage::Args, || format!("parse {}", file.display()))
 }
 

@@ -1,6 +1,10 @@
 //! A plan in order, and by subject: what a reader asks for first, whoever does it and when.
 
+use brisk::cli::plan::{HOST, host_lines};
+use brisk::host::Host;
 use brisk::plan::text::fields::PlanGroup;
+
+use serde::Deserialize;
 
 use super::document::{PlanDocument, PlanSide};
 use super::layout::beside;
@@ -8,8 +12,11 @@ use crate::looks::{Looks, Tone};
 
 /// All of it in order, as `brisk plan` prints it.
 pub fn list(plan: &PlanDocument, looks: Looks) -> Vec<String> {
-    let mut lines: Vec<String> =
-        plan.warnings.iter().flat_map(|warning| beside("warning: ", warning, Tone::Warning, looks)).collect();
+    // One that another version has saved may have other facts.
+    let host = Host::deserialize(&plan.host).map_or_else(|error| format!("{HOST}{error}\n"), |host| host_lines(&host));
+    let host = host.lines().map(|line| line.strip_prefix(HOST).unwrap_or(line));
+    let mut lines: Vec<String> = host.flat_map(|line| beside(HOST, line, Tone::Plain, looks)).collect();
+    lines.extend(plan.warnings.iter().flat_map(|warning| beside("warning: ", warning, Tone::Warning, looks)));
     for item in plan.items.iter().filter(|item| item.side != PlanSide::Cgroup) {
         lines.extend(beside(&format!("{}  ", item.label()), &item.text, Tone::Plain, looks));
         // Here the cgroup is made.

@@ -16,6 +16,7 @@ mod tree;
 use std::path::Path;
 
 use brisk::cli::args::{PlanArgs, PlanFormat};
+use brisk::cli::plan::is_saved;
 use brisk::cli::{output, plan as list};
 use brisk::container::options::Global;
 use brisk::error::{Error, Result, Stage};
@@ -30,26 +31,28 @@ pub fn plan(global: &Global, args: &PlanArgs) -> Result<()> {
     let plain = args.plain;
     let looks = if plain { looks.plain() } else { looks };
     let elsewhere = args.host.as_deref().map(document::host_of).transpose()?;
-    let read = |path: &Path| match path.is_file() {
+    let value_of = |path: &Path| match is_saved(path) {
         true if args.host.is_some() && args.diff.is_none() => {
             let what = format!("--host: {} is a plan that was made already", path.display());
             Err(Error::new(Stage::Args, what).with_hint("with a bundle it is planned for that host"))
         }
-        true => PlanDocument::saved(path),
-        false => {
-            let document = list::document_of(global, path, args.which(), elsewhere.clone())?;
-            PlanDocument::of(&document, &path.to_string_lossy())
-        }
+        true => document::value(path),
+        false => list::document_of(global, path, args.which(), elsewhere.clone()),
     };
+    let read = |path: &Path| PlanDocument::of(&value_of(path)?, &path.to_string_lossy());
+    if args.bundle == Path::new("-") && args.diff.as_deref() == Some(&args.bundle) {
+        return Err(Error::new(Stage::Args, "standard input is one plan").with_hint("name a file for the other"));
+    }
     let lines = match (&args.diff, args.format) {
-        (None, PlanFormat::Table | PlanFormat::Json) if !args.bundle.is_file() => {
+        (None, PlanFormat::Table | PlanFormat::Json) if !is_saved(&args.bundle) => {
             return list::plan(global, args, elsewhere);
         }
         (None, PlanFormat::Table) => groups::list(&read(&args.bundle)?, looks),
         (None, PlanFormat::Json) => {
+            let value = value_of(&args.bundle)?;
             // It is looked at, too, before it is handed on.
-            read(&args.bundle)?;
-            return output::print(&json::text(&document::value(&args.bundle)?)?);
+            PlanDocument::of(&value, &args.bundle.to_string_lossy())?;
+            return output::print(&json::text(&value)?);
         }
         (None, PlanFormat::Groups) => groups::lines(&read(&args.bundle)?, looks),
         (None, PlanFormat::Tree) => tree::lines(&read(&args.bundle)?, looks),

@@ -182,3 +182,24 @@ fn what_is_no_plan_is_refused() {
         host_in(other).unwrap_err();
     }
 }
+
+#[path = "../../../tests/json_schema.rs"]
+mod json_schema;
+
+#[test]
+fn what_is_different_is_as_its_schema_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plan-diff.schema.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let first = plan(&planned("v2-root", "default", |_| {}));
+    let second = PlanDocument { warnings: vec!["w".to_owned()], ..plan(&other()) };
+    let elsewhere = plan(&planned("v1-root", "default", |_| {}));
+    let mut seen = std::collections::BTreeSet::new();
+    for (one, other) in [(&first, &second), (&second, &first), (&first, &elsewhere), (&first, &first)] {
+        let value = changes::json(one, other);
+        json_schema::check(&value, &schema, "diff").unwrap();
+        let kinds = value["changes"].as_array().unwrap().iter().map(|change| change["change"].to_string());
+        seen.extend(kinds.chain(value["warnings"].as_array().unwrap().iter().map(|one| one["change"].to_string())));
+    }
+    let known = schema.pointer("/properties/changes/items/properties/change/enum").unwrap().as_array().unwrap();
+    assert!(known.iter().all(|kind| seen.contains(&kind.to_string())), "{seen:?}");
+}

@@ -116,7 +116,7 @@ impl Timeline {
             let number = |key: &str| event[key].as_f64().filter(|number| number.is_finite() && *number >= 0.0);
             let what = event["name"].as_str().unwrap_or("").to_owned();
             let waits = waits(&what);
-            Some(TracedStep { side, what, start: number("ts")?, took: number("dur").unwrap_or(0.0), waits })
+            Some(TracedStep { side, what, start: number("ts")?, took: number("dur")?, waits })
         };
         let events = document["traceEvents"].as_array()?;
         let mut steps: Vec<TracedStep> = events.iter().filter(|event| event["ph"] == "X").filter_map(step).collect();
