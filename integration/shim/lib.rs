@@ -221,7 +221,11 @@ pub fn command(dir: &Path, bundle: &Path, id: &str, action: &str) -> Command {
 
 /// Runs `start` and returns the address it says.
 pub fn start_address(dir: &Path, bundle: &TaskBundle) -> String {
-    let output = command(dir, &bundle.path, &bundle.id, "start").output().unwrap();
+    address_of(command(dir, &bundle.path, &bundle.id, "start"))
+}
+
+fn address_of(mut command: Command) -> String {
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -229,9 +233,14 @@ pub fn start_address(dir: &Path, bundle: &TaskBundle) -> String {
 impl Shim {
     /// Starts one for the bundle.
     pub fn start(dir: &Path, bundle: &TaskBundle) -> Shim {
+        Shim::start_by(dir, command(dir, &bundle.path, &bundle.id, "start"))
+    }
+
+    /// Starts one by a command of [`command`]'s.
+    pub fn start_by(dir: &Path, command: Command) -> Shim {
         let events = Listener::default();
         let server = events.serve(&dir.join("c.sock.ttrpc"));
-        let address = start_address(dir, bundle);
+        let address = address_of(command);
         let client = TaskClient::new(Client::connect(&address).unwrap());
         let connect = client.connect(context(), &api::ConnectRequest::new()).unwrap();
         let pid = connect.shim_pid.cast_signed();

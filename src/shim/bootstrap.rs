@@ -184,7 +184,8 @@ fn listen(directory: &Path, socket: &Path) -> Answer<Option<UnixListener>> {
             if answers(socket) {
                 return Ok(None);
             }
-            std::fs::remove_file(socket).map_err(Fault::doing(&what))?;
+            // It may just have gone by itself.
+            remove(socket);
             bind().map(Some).map_err(Fault::doing(&what))
         }
         Err(errno) => Err(Fault::doing(&what)(errno)),
@@ -288,23 +289,26 @@ fn serve(listener: UnixListener, socket: &Path, ttrpc: &str, namespace: &str, ru
 }
 
 async fn accept(listener: UnixListener, shim: Rc<Shim>) {
+    /// What is missing may be the whole machine's, and given back by others.
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut failing = false;
     loop {
-        match console::accept(&listener) {
+        // Without a descriptor for him accept(2) does not look whether there is anybody.
+        let somebody = reactor::ready(listener.as_fd(), reactor::IN).await;
+        match somebody.and_then(|()| console::accept(&listener)) {
             Ok(client) => {
+                failing = false;
                 let shim = Rc::clone(&shim);
                 reactor::spawn(Connection::serve(client.into(), move |call| Rc::clone(&shim).handle(call)));
             }
-            Err(Errno::EAGAIN) => {
-                if let Err(errno) = reactor::ready(listener.as_fd(), reactor::IN).await {
-                    return os::log("error", &format!("connections cannot be waited for: {errno}"));
-                }
-            }
             // Somebody else's, or one that was given up.
-            Err(Errno::EACCES | Errno::ECONNABORTED | Errno::EINTR) => {}
+            Err(Errno::EACCES | Errno::ECONNABORTED | Errno::EINTR | Errno::EAGAIN) => {}
             Err(errno) => {
-                os::log("error", &format!("a connection cannot be taken: {errno}"));
-                // The descriptor that is missing may be given back.
-                reactor::sleep(Duration::from_millis(100)).await;
+                if !std::mem::replace(&mut failing, true) {
+                    os::log("error", &format!("connections wait, for none can be taken: {errno}"));
+                }
+                // A descriptor of our own is given back by one of our tasks.
+                reactor::within(PAUSE, reactor::turn()).await;
             }
         }
     }

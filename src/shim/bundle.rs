@@ -1,7 +1,9 @@
 //! A container's bundle, and what the shim reads in it.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use serde::Deserialize;
 
 use super::fault::{Answer, Code, Fault};
@@ -40,12 +42,27 @@ pub fn read_pid(path: &Path) -> Answer<i32> {
     text.trim().parse().map_err(Fault::doing("failed to retrieve OCI runtime container pid"))
 }
 
-/// Nothing is written into a directory that is no bundle.
-pub fn bundle_of(request: Message<'_>) -> Answer<PathBuf> {
-    let bundle = os::path(request.text(2)?);
-    if !bundle.is_absolute() || !bundle.join("config.json").is_file() {
-        let text = format!("{bundle:?} is no absolute path of a directory with a config.json");
-        return Err(Fault::new(Code::InvalidArgument, text));
+/// A bundle that is a container's own while this lives: another one in it would be mounted over the first, and unmount it.
+#[derive(Debug)]
+pub struct Bundle {
+    pub path: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl Bundle {
+    /// Nothing is written into a directory that is no bundle, or another container's (of whichever shim).
+    pub fn of(request: Message<'_>) -> Answer<Bundle> {
+        let path = os::path(request.text(2)?);
+        if !path.is_absolute() || !path.join("config.json").is_file() {
+            let text = format!("{path:?} is no absolute path of a directory with a config.json");
+            return Err(Fault::new(Code::InvalidArgument, text));
+        }
+        let lock = os::open(request.text(2)?, libc::O_DIRECTORY).map_err(Fault::doing(path.display()))?;
+        match os::lock(lock.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+            Err(Errno::EWOULDBLOCK) => {
+                Err(Fault::new(Code::FailedPrecondition, format!("bundle {path:?} is another container's")))
+            }
+            locked => locked.map(|()| Bundle { path, _lock: lock }).map_err(Fault::doing("lock of the bundle")),
+        }
     }
-    Ok(bundle)
 }

@@ -44,6 +44,11 @@ impl Fault {
         Fault::new(Code::NotFound, message)
     }
 
+    /// The client's time is over; in the words of Go.
+    pub fn late() -> Fault {
+        Fault::new(Code::DeadlineExceeded, "context deadline exceeded")
+    }
+
     /// What was being done, before the error that came of it.
     pub fn doing<E: Into<Fault>>(what: impl Display) -> impl FnOnce(E) -> Fault {
         move |error| Fault::unknown(format!("{what}: {}", error.into().message))

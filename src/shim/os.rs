@@ -102,6 +102,13 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
     spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?.wait_with_output()
 }
 
+/// What poll(2) says of a descriptor now: whether it could be written to, has failed, or has nobody at its other end.
+pub fn look(fd: BorrowedFd<'_>) -> nix::Result<poll::PollFlags> {
+    let mut fds = [poll::PollFd::new(fd, poll::PollFlags::POLLOUT)];
+    poll::undisturbed(&mut fds, poll::now())?;
+    Ok(fds[0].revents().unwrap_or(poll::PollFlags::empty()))
+}
+
 /// A path for what a descriptor is of, for calls that take none.
 pub fn number_as_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())

@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::fault::{Answer, Fault};
 use super::os::Moment;
-use super::reactor::{Event, Gate};
+use super::reactor::{self, Event, Gate, Guard};
 use super::reaper::Ended;
-use super::stdio::{Attached, Paths, Prepared};
+use super::stdio::{Attached, Paths};
 
 /// What a process is doing. A paused container's processes are paused with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +58,6 @@ pub struct Process {
     /// Closed while the state is being changed. The end of a process waits here for the answer to its start.
     pub gate: Gate,
     pub streams: RefCell<Attached>,
-    /// Streams of a process that is to be restored, until it is started.
-    pub prepared: RefCell<Option<(Prepared, super::runtime::CommandStreams)>>,
     /// What an added process is to run, as JSON.
     pub spec: RefCell<Vec<u8>>,
 }
@@ -73,7 +72,6 @@ impl Process {
             ended: Event::new(),
             gate: Gate::default(),
             streams: RefCell::default(),
-            prepared: RefCell::default(),
             spec: RefCell::default(),
         }
     }
@@ -83,17 +81,25 @@ impl Process {
         self.pid.get().cast_unsigned()
     }
 
+    /// Waits for its turn to change the state, as long as the client does.
+    pub async fn enter(&self, late: &Event<()>) -> Answer<Guard> {
+        let guard = reactor::unless(late, self.gate.enter()).await;
+        guard.filter(|_| late.get().is_none()).ok_or_else(Fault::late)
+    }
+
     /// How it ended; all zero while it has not, and for one that has never run.
     pub fn end(&self) -> Ended {
-        let ended = self.ended.get().filter(|_| self.state.get() != State::Created);
-        ended.unwrap_or(Ended { status: 0, at: Moment::default() })
+        self.ended.get().unwrap_or(NEVER_RUN)
     }
 
     /// To be called when the process has not run and will not without another start: nobody waits for its end any longer.
     pub fn has_not_run(&self) {
-        self.ended.set(Ended { status: 255, at: Moment::now() });
+        self.ended.set(NEVER_RUN);
     }
 }
+
+/// What is said of the end of a process that has none, as by containerd's shim.
+const NEVER_RUN: Ended = Ended { status: 0, at: Moment { seconds: 0, nanos: 0 } };
 
 /// What an added process is to run. The request's word on the terminal counts, as the streams are made for it.
 pub fn spec(json: &[u8], paths: &Paths) -> serde_json::Result<Vec<u8>> {

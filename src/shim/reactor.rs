@@ -24,14 +24,18 @@ pub const IN: EpollFlags = EpollFlags::EPOLLIN;
 pub const OUT: EpollFlags = EpollFlags::EPOLLOUT;
 
 type Work = Pin<Box<dyn Future<Output = ()>>>;
+/// When, a number of its own, and who is called.
+type Timer = (Instant, u64, Task);
 
 struct Reactor {
     epoll: RefCell<Option<Epoll>>,
     tasks: RefCell<BTreeMap<Task, Work>>,
     called: RefCell<VecDeque<Task>>,
-    timers: RefCell<BTreeSet<(Instant, Task)>>,
+    timers: RefCell<BTreeSet<Timer>>,
+    /// Tasks that wait for the next turn.
+    turning: RefCell<Vec<Task>>,
     current: Cell<Task>,
-    next: Cell<Task>,
+    next: Cell<u64>,
     stopped: Cell<bool>,
 }
 
@@ -42,6 +46,7 @@ thread_local! {
             tasks: RefCell::new(BTreeMap::new()),
             called: RefCell::new(VecDeque::new()),
             timers: RefCell::new(BTreeSet::new()),
+            turning: RefCell::new(Vec::new()),
             current: Cell::new(0),
             next: Cell::new(1),
             stopped: Cell::new(false),
@@ -52,8 +57,7 @@ thread_local! {
 /// Starts a task.
 pub fn spawn(work: impl Future<Output = ()> + 'static) -> Task {
     REACTOR.with(|reactor| {
-        let task = reactor.next.get();
-        reactor.next.set(task + 1);
+        let task = reactor.number();
         reactor.tasks.borrow_mut().insert(task, Box::pin(work));
         reactor.called.borrow_mut().push_back(task);
         task
@@ -96,11 +100,19 @@ pub fn run() -> Result<(), Errno> {
             };
             reactor.called.borrow_mut().extend(events.iter().take(count).map(EpollEvent::data));
             reactor.call_expired();
+            reactor.called.borrow_mut().extend(reactor.turning.take());
         }
     })
 }
 
 impl Reactor {
+    /// A number that was never given before.
+    fn number(&self) -> u64 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        number
+    }
+
     fn poll_called(&self) {
         let mut context = Context::from_waker(Waker::noop());
         while !self.stopped.get() {
@@ -117,7 +129,7 @@ impl Reactor {
     fn wait(&self, events: &mut [EpollEvent]) -> Result<usize, Errno> {
         let timeout = match self.timers.borrow().first() {
             None => EpollTimeout::NONE,
-            Some((at, _)) => {
+            Some((at, ..)) => {
                 // Rounded up: waking just before the time would spin.
                 let left = at.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
                 EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
@@ -132,8 +144,8 @@ impl Reactor {
             return;
         }
         let now = Instant::now();
-        while timers.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, task)) = timers.pop_first() {
+        while timers.first().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((.., task)) = timers.pop_first() {
                 self.called.borrow_mut().push_back(task);
             }
         }
@@ -179,16 +191,50 @@ pub async fn once_called() {
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let at = Instant::now() + limit;
-    let timer = (at, current());
-    REACTOR.with(|reactor| reactor.timers.borrow_mut().insert(timer));
-    let result = poll_fn(|context| match work.as_mut().poll(context) {
+    let _timer = Armed::new(at);
+    poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
         Poll::Pending if Instant::now() >= at => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     })
-    .await;
-    REACTOR.with(|reactor| reactor.timers.borrow_mut().remove(&timer));
-    result
+    .await
+}
+
+/// A timer that is set: until nobody waits any more, be it that the time has come or that the wait was given up.
+struct Armed(Timer);
+
+impl Armed {
+    fn new(at: Instant) -> Armed {
+        REACTOR.with(|reactor| {
+            let timer = (at, reactor.number(), reactor.current.get());
+            reactor.timers.borrow_mut().insert(timer);
+            Armed(timer)
+        })
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        REACTOR.with(|reactor| reactor.timers.borrow_mut().remove(&self.0));
+    }
+}
+
+/// What `work` makes. Where it takes longer than `limit` it is told so, and is to end by itself.
+pub async fn told<T>(limit: Duration, late: impl FnOnce(), work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    match within(limit, work.as_mut()).await {
+        Some(value) => value,
+        None => {
+            late();
+            work.await
+        }
+    }
+}
+
+/// Waits until something has happened to this process: a task may have given back what another needs.
+pub async fn turn() {
+    REACTOR.with(|reactor| reactor.turning.borrow_mut().push(current()));
+    once_called().await;
 }
 
 /// What `work` makes, or `None` when the event comes first.
@@ -214,7 +260,7 @@ pub struct Event<T>(Rc<RefCell<EventState<T>>>);
 #[derive(Debug)]
 struct EventState<T> {
     value: Option<T>,
-    waiting: Vec<Task>,
+    waiting: BTreeSet<Task>,
 }
 
 impl<T> Clone for Event<T> {
@@ -225,7 +271,7 @@ impl<T> Clone for Event<T> {
 
 impl<T: Copy> Event<T> {
     pub fn new() -> Event<T> {
-        Event(Rc::new(RefCell::new(EventState { value: None, waiting: Vec::new() })))
+        Event(Rc::new(RefCell::new(EventState { value: None, waiting: BTreeSet::new() })))
     }
 
     /// Sets it, unless it is set.
@@ -255,9 +301,7 @@ impl<T: Copy> Event<T> {
             if let Some(value) = state.value {
                 return Poll::Ready(value);
             }
-            if !state.waiting.contains(&waiter.task) {
-                state.waiting.push(waiter.task);
-            }
+            state.waiting.insert(waiter.task);
             Poll::Pending
         })
         .await
@@ -272,7 +316,7 @@ struct Waiter<'a, T> {
 
 impl<T> Drop for Waiter<'_, T> {
     fn drop(&mut self) {
-        self.event.0.borrow_mut().waiting.retain(|task| *task != self.task);
+        self.event.0.borrow_mut().waiting.remove(&self.task);
     }
 }
 
@@ -283,7 +327,8 @@ pub struct Gate(Rc<RefCell<GateState>>);
 #[derive(Debug, Default)]
 struct GateState {
     closed: bool,
-    waiting: VecDeque<Task>,
+    /// By their numbers, of which the first has its turn.
+    waiting: BTreeMap<u64, Task>,
 }
 
 /// The gate is closed while this lives.
@@ -292,32 +337,46 @@ pub struct Guard(Gate);
 
 impl Gate {
     pub async fn enter(&self) -> Guard {
+        let ticket = Ticket { gate: self, number: REACTOR.with(Reactor::number) };
+        self.0.borrow_mut().waiting.insert(ticket.number, current());
         poll_fn(|_| {
             let mut state = self.0.borrow_mut();
-            let task = current();
-            let turn = state.waiting.front().is_none_or(|first| *first == task);
-            if !state.closed && turn {
-                state.waiting.pop_front();
-                state.closed = true;
-                return Poll::Ready(());
+            let turn = state.waiting.first_key_value().is_some_and(|(first, _)| *first == ticket.number);
+            if state.closed || !turn {
+                return Poll::Pending;
             }
-            if !state.waiting.contains(&task) {
-                state.waiting.push_back(task);
-            }
-            Poll::Pending
+            state.closed = true;
+            Poll::Ready(Guard(self.clone()))
         })
-        .await;
-        Guard(self.clone())
+        .await
+    }
+
+    /// Calls whose turn it is.
+    fn call_first(&self) {
+        let state = self.0.borrow();
+        if let Some(first) = state.waiting.values().next().filter(|_| !state.closed) {
+            call(*first);
+        }
+    }
+}
+
+/// A place among those who wait at a gate, until it is entered or the wait given up.
+struct Ticket<'a> {
+    gate: &'a Gate,
+    number: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.gate.0.borrow_mut().waiting.remove(&self.number);
+        self.gate.call_first();
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut state = self.0.0.borrow_mut();
-        state.closed = false;
-        if let Some(next) = state.waiting.front() {
-            call(*next);
-        }
+        self.0.0.borrow_mut().closed = false;
+        self.0.call_first();
     }
 }
 
@@ -328,7 +387,7 @@ mod tests {
     use std::rc::Rc;
     use std::time::{Duration, Instant};
 
-    use super::{Event, Gate, IN, ready, run, sleep, spawn, stop, within};
+    use super::{Event, Gate, IN, REACTOR, cancel, ready, run, sleep, spawn, stop, unless, within};
 
     #[test]
     fn tasks_wait_for_descriptors_times_and_each_other() {
@@ -376,5 +435,62 @@ mod tests {
         run().unwrap();
         let wanted = [(0, "in"), (0, "out"), (1, "in"), (1, "out"), (2, "in"), (2, "out")];
         assert_eq!(*said.borrow(), wanted);
+    }
+
+    /// A request whose time is over waits no longer, be it first or in the middle.
+    #[test]
+    fn who_no_longer_waits_keeps_nobody_from_a_gate() {
+        let gate = Gate::default();
+        let said = Rc::new(RefCell::new(Vec::new()));
+        let tasks: Vec<_> = (0..4)
+            .map(|number| {
+                let (gate, said) = (gate.clone(), Rc::clone(&said));
+                spawn(async move {
+                    let _guard = gate.enter().await;
+                    said.borrow_mut().push(number);
+                    sleep(Duration::from_millis(if number == 0 { 10 } else { 0 })).await;
+                })
+            })
+            .collect();
+        spawn(async move {
+            sleep(Duration::from_millis(2)).await;
+            cancel(tasks[1]);
+            cancel(tasks[0]);
+            cancel(tasks[2]);
+            assert!(within(Duration::from_secs(5), gate.enter()).await.is_some(), "the gate stays closed");
+            stop();
+        });
+        run().unwrap();
+        assert_eq!(*said.borrow(), [0, 3]);
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_leaves_no_timer() {
+        spawn(async {
+            let (goes, comes) = (Event::new(), Event::<()>::new());
+            goes.set(());
+            assert_eq!(unless(&goes, within(Duration::from_secs(1000), comes.wait())).await, None);
+            REACTOR.with(|reactor| assert!(reactor.timers.borrow().is_empty(), "a timer is left"));
+            stop();
+        });
+        run().unwrap();
+    }
+
+    /// 40,000 took half a second, in which nothing else was done.
+    #[test]
+    fn many_waits_end_in_no_time() {
+        let (gone, ended) = (Event::<()>::new(), Event::<()>::new());
+        for _ in 0..50_000 {
+            let (gone, ended) = (gone.clone(), ended.clone());
+            spawn(async move { assert_eq!(unless(&gone, ended.wait()).await, None) });
+        }
+        spawn(async move {
+            let began = Instant::now();
+            gone.set(());
+            sleep(Duration::from_millis(0)).await;
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+            stop();
+        });
+        run().unwrap();
     }
 }

@@ -68,6 +68,25 @@ pub fn know(pid: i32) -> Event<Ended> {
     event
 }
 
+/// The end of a child that has been started in this turn of the loop. It is killed when it is `late`.
+pub async fn end_of(pid: i32, late: &Event<()>) -> Ended {
+    let ended = know(pid);
+    if let Some(ended) = reactor::unless(late, ended.wait()).await {
+        return ended;
+    }
+    kill(pid, &ended);
+    ended.wait().await
+}
+
+/// Kills a child, unless it has ended.
+pub fn kill(pid: i32, ended: &Event<Ended>) {
+    if ended.get().is_none()
+        && let Err(errno) = os::kill(pid, libc::SIGKILL)
+    {
+        os::log("warning", &format!("process {pid}: {errno}"));
+    }
+}
+
 /// Reaps until SIGTERM or SIGINT.
 pub async fn run(signals: OwnedFd) {
     loop {

@@ -2,21 +2,27 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 
 use super::fault::{Answer, Code, Fault};
 use super::os;
 use super::protobuf::Message;
+use super::reactor::Event;
+use super::reaper;
 
 /// The kernel takes one page of options, and a few bytes of it for itself.
 const ROOM: usize = 4096 - 512;
 
 const PROPAGATION: u64 = libc::MS_SHARED | libc::MS_PRIVATE | libc::MS_SLAVE | libc::MS_UNBINDABLE;
+
+/// How much of what mount(8) says is kept.
+const SAID: usize = 16 << 10;
 
 /// Option, whether it sets its flags (or clears them), and the flags: those of containerd's mount package.
 const FLAGS: [(&str, bool, u64); 36] = [
@@ -70,7 +76,7 @@ struct Mount<'a> {
 /// Makes all mounts of a request onto `bundle/rootfs`; if one fails, takes away those that were made.
 ///
 /// Not trusted: what the first of them shows is the image, and a link there must not lead the next one out of it.
-pub fn make(bundle: &Path, mounts: &[&[u8]]) -> Answer<()> {
+pub async fn make(bundle: &Path, mounts: &[&[u8]], late: &Event<()>) -> Answer<()> {
     if mounts.is_empty() {
         return Ok(());
     }
@@ -89,7 +95,7 @@ pub fn make(bundle: &Path, mounts: &[&[u8]]) -> Answer<()> {
             target: message.text(3)?,
             options: message.texts(4)?,
         };
-        if let Err(fault) = mount.make(&rootfs) {
+        if let Err(fault) = mount.make(&rootfs, late).await {
             clear(&rootfs).unwrap_or_else(|error| os::log("warning", &format!("{}: {error}", rootfs.display())));
             let text = format!(
                 "failed to mount rootfs component: mount {} on {}: {}",
@@ -148,13 +154,13 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 impl Mount<'_> {
-    fn make(&self, rootfs: &Path) -> Answer<()> {
+    async fn make(&self, rootfs: &Path, late: &Event<()>) -> Answer<()> {
         if self.options.iter().any(|option| option.starts_with("uidmap=") || option.starts_with("gidmap=")) {
             return Err(Fault::new(Code::Unimplemented, "an id-mapped snapshot"));
         }
         // What takes more than mount(2) is left to mount(8), which has it all.
         if self.options.contains(&"loop") || self.kind.starts_with("fuse.") || self.kind.starts_with("fuse3.") {
-            return self.by_program(rootfs);
+            return self.by_program(rootfs, late).await;
         }
         let (flags, data) = self.split();
         let below = os::resolve(rootfs, self.target)?;
@@ -208,17 +214,20 @@ impl Mount<'_> {
         (flags, data.join(","))
     }
 
-    fn by_program(&self, rootfs: &Path) -> Answer<()> {
+    async fn by_program(&self, rootfs: &Path, late: &Event<()>) -> Answer<()> {
         // It wants a path: the one that leads there without a link.
         let target = std::fs::read_link(os::number_as_path(&os::resolve(rootfs, self.target)?))?;
         let kind = self.kind.strip_prefix("fuse3.").map_or_else(|| self.kind.to_owned(), |kind| format!("fuse.{kind}"));
         let mut command = Command::new("mount");
         command.args(["-t", &kind, "-o", &self.options.join(","), "--"]).arg(self.source).arg(target);
-        let output = os::output(&mut command).map_err(Fault::doing("mount(8)"))?;
-        if output.status.success() {
+        // It may wait for a server: others do not, meanwhile.
+        let said = os::memfd(c"mount")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
+        let child = os::spawn(&mut command).map_err(Fault::doing("mount(8)"))?;
+        if reaper::end_of(child.id().cast_signed(), late).await.status == 0 {
             return Ok(());
         }
-        Err(Fault::unknown(String::from_utf8_lossy(&output.stderr).trim()))
+        Err(Fault::unknown(String::from_utf8_lossy(&os::contents(said.as_fd(), SAID)).trim()))
     }
 }
 

@@ -7,12 +7,14 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::fault::{Answer, Fault};
 use super::options::Options;
 use super::os;
+use super::reactor::{self, Event};
 use super::reaper::{self, Ended};
 
 /// Where runtimes keep their state, as under containerd's own shim.
@@ -21,6 +23,8 @@ const ROOT: &str = "/run/containerd/runc";
 const SAID: usize = 16 << 10;
 /// How much of its log is read.
 const LOGGED: usize = 64 << 10;
+/// How long a call of our own may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A process or container that has gone says so in one of these ways (runc, crun and the kernel).
 const GONE: [&str; 3] = ["os: process already finished", "container not running", "no such process"];
 
@@ -134,8 +138,8 @@ impl Runtime {
         command
     }
 
-    /// Runs it to its end. Its standard streams are those given, or, when there are none, kept and returned.
-    pub async fn run(&self, words: &[&OsStr], streams: CommandStreams) -> Result<String, Failure> {
+    /// Runs it to its end, and kills it where it is `late`. Its standard streams are those given, or, when there are none, kept and returned.
+    pub async fn run(&self, words: &[&OsStr], streams: CommandStreams, late: &Event<()>) -> Result<String, Failure> {
         let failed = |how: io::Error| Failure::not_begun(format!("{}: {how}", self.program));
         // Of its own: others may be at work, and their errors are not its.
         let log = os::memfd(c"runtime-log").map_err(|errno| failed(errno.into()))?;
@@ -155,7 +159,7 @@ impl Runtime {
         let child = os::spawn(&mut command).map_err(|error| Failure::not_begun(self.not_run(&error)))?;
         // Closes our copies of the streams: the pipe of a container that is gone must end.
         drop(command);
-        let Ended { status, .. } = reaper::know(child.id().cast_signed()).wait().await;
+        let Ended { status, .. } = reaper::end_of(child.id().cast_signed(), late).await;
         let said = String::from_utf8_lossy(&os::contents(said.as_fd(), SAID)).into_owned();
         let logged = os::contents(log.as_fd(), LOGGED);
         self.keep(&logged);
@@ -185,9 +189,15 @@ impl Runtime {
     }
 
     /// A call with words only.
-    pub async fn call(&self, words: &[&str]) -> Result<String, Failure> {
+    pub async fn call(&self, words: &[&str], late: &Event<()>) -> Result<String, Failure> {
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        self.run(&words, CommandStreams::default()).await
+        self.run(&words, CommandStreams::default(), late).await
+    }
+
+    /// A call of our own, for which no client gives a time.
+    pub async fn tidy(&self, words: &[&str]) -> Result<String, Failure> {
+        let late = Event::new();
+        reactor::told(PATIENCE, || late.set(()), self.call(words, &late)).await
     }
 
     /// Where people look for it, and containerd's own shim has it.
@@ -212,13 +222,13 @@ impl Runtime {
     }
 
     /// Sends a signal to the container.
-    pub async fn kill(&self, id: &str, signal: u32, whom: Whom) -> Answer<()> {
+    pub async fn kill(&self, id: &str, signal: u32, whom: Whom, late: &Event<()>) -> Answer<()> {
         let signal = signal.to_string();
         let words = match whom {
             Whom::First => vec!["kill", id, &signal],
             Whom::All => vec!["kill", "--all", id, &signal],
         };
-        let Err(failure) = self.call(&words).await else { return Ok(()) };
+        let Err(failure) = self.call(&words, late).await else { return Ok(()) };
         let text = failure.text();
         let lower = text.to_lowercase();
         if GONE.iter().any(|gone| lower.contains(gone)) {
@@ -231,8 +241,8 @@ impl Runtime {
     }
 
     /// Deletes the container; one that the runtime does not know is deleted. (A checkpoint deletes what it ends.)
-    pub async fn delete(&self, id: &str) -> Answer<()> {
-        let Err(failure) = self.call(&["delete", id]).await else { return Ok(()) };
+    pub async fn delete(&self, id: &str, late: &Event<()>) -> Answer<()> {
+        let Err(failure) = self.call(&["delete", id], late).await else { return Ok(()) };
         if failure.says("does not exist") {
             return Ok(());
         }

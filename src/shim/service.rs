@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::events;
 use super::fault::{Answer, Code, Fault};
 use super::os;
 use super::process::{Process, State};
 use super::protobuf::{Message, answer};
-use super::reactor;
+use super::reactor::{self, Event};
 use super::runtime::Whom;
 use super::shared::{Shared, identifier};
 use super::task::Container;
@@ -73,21 +72,23 @@ impl Shim {
             return Err(Fault::new(Code::Unimplemented, format!("service {}", call.service)));
         }
         let request = Message::new(&call.payload)?;
+        let late = &call.late;
         let empty = |()| Vec::new();
+        // What takes much room while it works is on the heap, or each of the many that only wait would have it, too.
         match call.method.as_str() {
             "State" => self.state(request),
-            "Create" => self.create(request).await,
-            "Start" => self.start(request).await,
-            "Delete" => self.delete(request).await,
-            "Pids" => self.container(request)?.pids().await,
-            "Pause" => self.container(request)?.pause(&self.shared).await.map(empty),
-            "Resume" => self.container(request)?.resume(&self.shared).await.map(empty),
-            "Checkpoint" => self.container(request)?.checkpoint(&self.shared, request).await.map(empty),
-            "Kill" => self.kill(request).await.map(empty),
+            "Create" => Box::pin(self.create(request, late)).await,
+            "Start" => Box::pin(self.start(request, late)).await,
+            "Delete" => Box::pin(self.delete(request, late)).await,
+            "Pids" => Box::pin(self.container(request)?.pids(late)).await,
+            "Pause" => Box::pin(self.container(request)?.pause(&self.shared, late)).await.map(empty),
+            "Resume" => Box::pin(self.container(request)?.resume(&self.shared, late)).await.map(empty),
+            "Checkpoint" => Box::pin(self.container(request)?.checkpoint(&self.shared, request, late)).await.map(empty),
+            "Kill" => Box::pin(self.kill(request, late)).await.map(empty),
             "Exec" => self.exec(request).map(empty),
             "ResizePty" => self.resize(request).map(empty),
             "CloseIO" => self.close_io(request).map(empty),
-            "Update" => self.container(request)?.update(request).await.map(empty),
+            "Update" => Box::pin(self.container(request)?.update(request, late)).await.map(empty),
             "Wait" => self.wait(request, &call).await,
             "Stats" => self.container(request)?.stats(),
             "Connect" => Ok(self.connect(request)?),
@@ -96,13 +97,13 @@ impl Shim {
         }
     }
 
-    async fn create(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
+    async fn create(self: &Rc<Self>, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
         let id = request.text(1)?;
         let _reserved = Reserved::new(&self.creating, id)?;
         if self.containers.borrow().contains_key(id) {
             return Err(Fault::new(Code::AlreadyExists, format!("container {id}")));
         }
-        let container = Container::create(&self.shared, request).await?;
+        let container = Container::create(&self.shared, request, late).await?;
         self.containers.borrow_mut().insert(id.to_owned(), Rc::clone(&container));
         let init = &container.init;
         Ok(answer(|writer| {
@@ -110,26 +111,26 @@ impl Shim {
         }))
     }
 
-    async fn start(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
+    async fn start(self: &Rc<Self>, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
         let (container, process) = self.process(request)?;
         if Rc::ptr_eq(&process, &container.init) {
-            container.start(&self.shared).await?;
+            container.start(&self.shared, late).await?;
         } else {
-            container.start_exec(&self.shared, &process).await?;
+            container.start_exec(&self.shared, &process, late).await?;
         }
         Ok(answer(|writer| {
             writer.number(1, process.number());
         }))
     }
 
-    async fn delete(self: &Rc<Self>, request: Message<'_>) -> Answer<Vec<u8>> {
+    async fn delete(self: &Rc<Self>, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
         let (container, process) = self.process(request)?;
         let ended = if Rc::ptr_eq(&process, &container.init) {
-            container.delete(&self.shared).await?;
+            container.delete(&self.shared, late).await?;
             self.containers.borrow_mut().remove(&container.id);
             process.end()
         } else {
-            container.delete_exec(&process).await?
+            container.delete_exec(&process, late).await?
         };
         Ok(answer(|writer| {
             writer.number(1, process.number()).number(2, ended.status);
@@ -145,7 +146,7 @@ impl Shim {
         };
         let (paths, ended) = (&process.paths, process.end());
         Ok(answer(|writer| {
-            writer.text(1, &process.id).text(2, &container.bundle.to_string_lossy());
+            writer.text(1, &process.id).text(2, &container.bundle().to_string_lossy());
             writer.number(3, process.number()).number(4, state.status());
             writer.text(5, &paths.stdin).text(6, &paths.stdout).text(7, &paths.stderr).number(8, paths.terminal);
             writer.number(9, ended.status);
@@ -153,11 +154,11 @@ impl Shim {
         }))
     }
 
-    async fn kill(&self, request: Message<'_>) -> Answer<()> {
+    async fn kill(&self, request: Message<'_>, late: &Event<()>) -> Answer<()> {
         let (container, process) = self.process(request)?;
         let (signal, whom) = (request.number32(3)?, if request.flag(4)? { Whom::All } else { Whom::First });
         if Rc::ptr_eq(&process, &container.init) {
-            return container.kill(signal, whom).await;
+            return container.kill(signal, whom, late).await;
         }
         match (process.pid.get(), process.ended.get()) {
             (0, _) => Err(Fault::new(Code::FailedPrecondition, "process not created")),
@@ -189,14 +190,8 @@ impl Shim {
 
     async fn wait(&self, request: Message<'_>, call: &Call) -> Answer<Vec<u8>> {
         let (_, process) = self.process(request)?;
-        let late = || Fault::new(Code::DeadlineExceeded, "context deadline exceeded");
-        let waits = async {
-            match call.timeout {
-                Duration::ZERO => Some(process.ended.wait().await),
-                limit => reactor::within(limit, process.ended.wait()).await,
-            }
-        };
-        let ended = reactor::unless(&call.client.gone, waits).await.flatten().ok_or_else(late)?;
+        let waits = reactor::unless(&call.late, process.ended.wait());
+        let ended = reactor::unless(&call.client.gone, waits).await.flatten().ok_or_else(Fault::late)?;
         Ok(answer(|writer| {
             writer.number(1, ended.status);
             events::moment(writer, 2, ended.at);
@@ -213,13 +208,20 @@ impl Shim {
 
     /// Ends the shim, unless it still has containers.
     fn shutdown(self: &Rc<Self>) -> Vec<u8> {
-        if self.containers.borrow().is_empty() && self.creating.borrow().is_empty() {
-            let publisher = Rc::clone(&self.shared.publisher);
+        if self.is_empty() {
+            let shim = Rc::clone(self);
             reactor::spawn(async move {
-                publisher.drain().await;
-                reactor::stop();
+                shim.shared.publisher.drain().await;
+                // Another of the group may have come meanwhile.
+                if shim.is_empty() {
+                    reactor::stop();
+                }
             });
         }
         Vec::new()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.containers.borrow().is_empty() && self.creating.borrow().is_empty()
     }
 }

@@ -20,7 +20,7 @@ use super::fault::{Answer, Fault};
 use super::logger::Logger;
 use super::options::Options;
 use super::os;
-use super::os::poll::{PollFd, PollFlags};
+use super::os::poll::PollFlags;
 use super::reactor::{self, Event, IN, OUT, Task};
 use super::runtime::CommandStreams;
 use super::shared::Place;
@@ -140,7 +140,7 @@ impl Output {
         let mut pause = Duration::from_millis(1);
         loop {
             let pages = self.shrink()?;
-            let ready = look(&self.writer)?;
+            let ready = os::look(self.writer.as_fd())?;
             if ready.contains(PollFlags::POLLERR) || ready.contains(PollFlags::POLLOUT) && pages == 1 {
                 return Ok(());
             }
@@ -166,13 +166,6 @@ impl Output {
             }
         }
     }
-}
-
-/// Whether the fifo could be written to, and whether it has no reader (POLLERR).
-fn look(writer: &OwnedFd) -> Result<PollFlags, Errno> {
-    let mut fds = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
-    os::poll::undisturbed(&mut fds, os::poll::now())?;
-    Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
 }
 
 /// Opens a target of output; waits for the reader of a fifo, as containerd's own shim does: what is written before he is there
@@ -211,7 +204,8 @@ async fn once_read(path: &str) -> io::Result<OwnedFd> {
     let both = os::open(path, libc::O_RDWR | libc::O_NONBLOCK)?;
     let writer = os::open(path, libc::O_WRONLY | libc::O_NONBLOCK)?;
     drop(both);
-    while look(&writer)?.contains(PollFlags::POLLERR) {
+    // Without a reader it is in error.
+    while os::look(writer.as_fd())?.contains(PollFlags::POLLERR) {
         reactor::ready(opened.as_fd(), IN).await?;
         os::drain(opened.as_fd())?;
     }
@@ -266,17 +260,20 @@ impl Prepared {
                 let mut target = None;
                 if let Some(from) = stdout {
                     let to = Rc::new(open_output(&paths.stdout).await.map_err(Fault::doing(&paths.stdout))?);
-                    attached.copy_out(from, Rc::clone(&to));
+                    attached.copy_out(from, Rc::clone(&to), None);
                     target = Some(to);
                 }
                 if let Some(from) = stderr {
                     // A file is one for both, as with containerd's shim.
                     let shared = target.filter(|_| scheme(&paths.stdout).0 == "file" || paths.stdout == paths.stderr);
-                    let to = match shared {
-                        Some(target) => target,
-                        None => Rc::new(open_output(&paths.stderr).await.map_err(Fault::doing(&paths.stderr))?),
+                    let (to, own) = match shared {
+                        Some(target) => {
+                            let own = target.writer.try_clone()?;
+                            (target, Some(own))
+                        }
+                        None => (Rc::new(open_output(&paths.stderr).await.map_err(Fault::doing(&paths.stderr))?), None),
                     };
-                    attached.copy_out(from, to);
+                    attached.copy_out(from, to, own);
                 }
                 if let Some(to) = stdin {
                     attached.copy_in(&paths.stdin, to).map_err(Fault::doing(&paths.stdin))?;
@@ -292,14 +289,15 @@ impl Prepared {
 }
 
 impl Attached {
-    fn copy_out(&mut self, from: OwnedFd, to: Rc<Output>) {
+    /// Two that wait for one target each have a descriptor of their `own`: only one task may wait for a number.
+    fn copy_out(&mut self, from: OwnedFd, to: Rc<Output>, own: Option<OwnedFd>) {
         let copies = Rc::clone(&self.copies);
         copies.left.set(copies.left.get() + 1);
         self.tasks.push(reactor::spawn(async move {
-            if let Err(errno) = copy(&from, &to.writer, &copies).await {
+            if let Err(errno) = copy(&from, own.as_ref().unwrap_or(&to.writer), &copies).await {
                 os::log("warning", &format!("output is lost: {errno}"));
             }
-            drop(from);
+            drop((from, own));
             // The last of two streams with one target.
             if let Some(output) = Rc::into_inner(to)
                 && let Err(errno) = output.taken().await
@@ -346,7 +344,7 @@ impl Attached {
         if !paths.stdin.is_empty() {
             self.copy_in(&paths.stdin, input).map_err(Fault::doing(&paths.stdin))?;
         }
-        self.copy_out(master, Rc::new(to));
+        self.copy_out(master, Rc::new(to), None);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::bundle::{bundle_of, read_pid, shares_pids};
+use super::bundle::{Bundle, read_pid, shares_pids};
 use super::cgroups::Cgroups;
 use super::events::{self, Created};
 use super::fault::{Answer, Code, Fault};
@@ -21,13 +21,13 @@ use super::reaper::{Ended, Maker};
 use super::runtime::{CommandStreams, Runtime, Whom};
 use super::shared::Shared;
 use super::stdio::{Paths, Prepared};
-use super::{metrics, rootfs};
+use super::{metrics, reaper, rootfs, runtime};
 
 /// A container of this shim.
 #[derive(Debug)]
 pub struct Container {
     pub id: String,
-    pub bundle: PathBuf,
+    bundle: Bundle,
     pub init: Rc<Process>,
     runtime: Runtime,
     options: Options,
@@ -58,17 +58,17 @@ fn paths(request: Message<'_>, first: u64) -> Answer<Paths> {
 
 impl Container {
     /// Creates it. Nothing else runs before the caller has it among the shim's.
-    pub async fn create(shim: &Rc<Shared>, request: Message<'_>) -> Answer<Rc<Container>> {
-        let (id, bundle) = (request.text(1)?, bundle_of(request)?);
+    pub async fn create(shim: &Rc<Shared>, request: Message<'_>, late: &Event<()>) -> Answer<Rc<Container>> {
+        let (id, bundle) = (request.text(1)?, Bundle::of(request)?);
         let options = Options::from_any(request.message(10)?)?;
-        options.save(&bundle)?;
+        options.save(&bundle.path)?;
         let checkpoint = request.text(8)?.to_owned();
         let state = if checkpoint.is_empty() { State::Created } else { State::Checkpointed };
         let container = Rc::new(Container {
             id: id.to_owned(),
             init: Rc::new(Process::new(id, paths(request, 4)?, state)),
-            runtime: Runtime::new(&options, &shim.runtime, &bundle, &shim.namespace),
-            shares_pids: shares_pids(&bundle),
+            runtime: Runtime::new(&options, &shim.runtime, &bundle.path, &shim.namespace),
+            shares_pids: shares_pids(&bundle.path),
             bundle,
             options,
             execs: RefCell::default(),
@@ -81,9 +81,9 @@ impl Container {
             parent_checkpoint: request.text(9)?.to_owned(),
         });
         let mounts = request.all(3)?;
-        rootfs::make(&container.bundle, &mounts)?;
+        rootfs::make(container.bundle(), &mounts, late).await?;
         let gate = container.init.gate.enter().await;
-        if let Err(fault) = container.make(shim).await {
+        if let Err(fault) = container.make(shim, late).await {
             if !mounts.is_empty() {
                 container.clear_rootfs();
             }
@@ -105,32 +105,29 @@ impl Container {
         Ok(container)
     }
 
-    async fn make(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
-        let init = &self.init;
-        let (prepared, streams) = init.paths.prepare(&self.options, shim.place(&self.id)).await?;
-        if init.state.get() == State::Checkpointed {
-            *init.prepared.borrow_mut() = Some((prepared, streams));
+    pub fn bundle(&self) -> &Path {
+        &self.bundle.path
+    }
+
+    async fn make(self: &Rc<Self>, shim: &Rc<Shared>, late: &Event<()>) -> Answer<()> {
+        if self.init.state.get() == State::Checkpointed {
             return Ok(());
         }
         let mut words = vec![OsStr::new("create")];
         if self.options.no_new_keyring {
             words.push("--no-new-keyring".as_ref());
         }
-        self.have_made(shim, words, prepared, streams).await
+        self.have_made(shim, words, late).await
     }
 
     /// Has the runtime make the first process, and takes it over. What it has made is deleted where that or it fails, or is killed; but
     /// not what was there before.
-    async fn have_made(
-        self: &Rc<Self>,
-        shim: &Rc<Shared>,
-        mut words: Vec<&OsStr>,
-        prepared: Prepared,
-        streams: CommandStreams,
-    ) -> Answer<()> {
+    async fn have_made(self: &Rc<Self>, shim: &Rc<Shared>, mut words: Vec<&OsStr>, late: &Event<()>) -> Answer<()> {
+        let prepare = self.init.paths.prepare(&self.options, shim.place(&self.id));
+        let (prepared, streams) = self.while_it_lives(late, prepare).await?;
         let what = format!("OCI runtime {} failed", words[0].display());
-        let pid_file = self.bundle.join("init.pid");
-        words.extend(["--bundle".as_ref(), self.bundle.as_os_str(), "--pid-file".as_ref(), pid_file.as_os_str()]);
+        let pid_file = self.bundle().join("init.pid");
+        words.extend(["--bundle".as_ref(), self.bundle().as_os_str(), "--pid-file".as_ref(), pid_file.as_os_str()]);
         let socket = prepared.console_socket().map(Path::to_owned);
         if let Some(socket) = &socket {
             words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
@@ -140,14 +137,14 @@ impl Container {
         }
         words.push(self.id.as_ref());
         let (maker, was_there) = (Maker::new(), self.runtime.has(&self.id));
-        let made = match self.runtime.run(&words, streams).await {
-            Ok(_) => self.take_over(shim, &maker, &self.init, prepared, &pid_file).await,
+        let made = match self.runtime.run(&words, streams, late).await {
+            Ok(_) => self.take_over(shim, &maker, &self.init, prepared, &pid_file, late).await,
             Err(failure) => Err(self.runtime.fault(&what, &failure)),
         };
         if made.is_err()
             && !was_there
             && self.runtime.has(&self.id)
-            && let Err(failure) = self.runtime.call(&["delete", "--force", &self.id]).await
+            && let Err(failure) = self.runtime.tidy(&["delete", "--force", &self.id]).await
         {
             os::log("warning", &self.runtime.fault("delete what was made", &failure).message);
         }
@@ -162,14 +159,15 @@ impl Container {
         process: &Rc<Process>,
         prepared: Prepared,
         pid_file: &Path,
+        late: &Event<()>,
     ) -> Answer<()> {
         let pid = read_pid(pid_file)?;
         let ended = maker.end_of(pid).map_err(Fault::doing(format_args!("process {pid} is not the shim's")))?;
-        match self.while_it_lives(prepared.attach(&process.paths, shim.place(&self.id))).await {
+        match self.while_it_lives(late, prepared.attach(&process.paths, shim.place(&self.id))).await {
             Ok(streams) => *process.streams.borrow_mut() = streams,
             Err(fault) => {
                 // Nobody would see what it does, nor be able to end it.
-                end(pid, &ended);
+                reaper::kill(pid, &ended);
                 return Err(fault);
             }
         }
@@ -195,16 +193,23 @@ impl Container {
         *self.cgroups.borrow_mut() = cgroups;
     }
 
+    async fn kill_the_rest(&self) {
+        let late = Event::new();
+        let kill = self.runtime.kill(&self.id, libc::SIGKILL.cast_unsigned(), Whom::All, &late);
+        if let Err(fault) = reactor::told(runtime::PATIENCE, || late.set(()), kill).await
+            && fault.code != Code::NotFound
+        {
+            os::log("error", &format!("failed to kill the processes of {}: {}", self.id, fault.message));
+        }
+    }
+
     /// A process has ended: its end is told when the answer to its start has been given, and the first process's last.
     async fn process_ended(&self, shim: &Shared, process: &Rc<Process>, ended: Ended) {
         let first = Rc::ptr_eq(process, &self.init);
         if first {
             self.over.set(());
-            if self.shares_pids
-                && let Err(fault) = self.runtime.kill(&self.id, libc::SIGKILL.cast_unsigned(), Whom::All).await
-                && fault.code != Code::NotFound
-            {
-                os::log("error", &format!("failed to kill the processes of {}: {}", self.id, fault.message));
+            if self.shares_pids {
+                self.kill_the_rest().await;
             }
             while self.running.get() > 0 {
                 self.waiting.borrow_mut().push(reactor::current());
@@ -220,7 +225,7 @@ impl Container {
             watch.end();
         }
         shim.publisher.publish(events::exit(&self.id, &process.id, process.number(), ended));
-        if paused && let Err(failure) = self.runtime.call(&["resume", &self.id]).await {
+        if paused && let Err(failure) = self.runtime.tidy(&["resume", &self.id]).await {
             os::log("error", &self.runtime.fault("resuming exited container from paused state", &failure).message);
         }
         drop(gate);
@@ -252,14 +257,14 @@ impl Container {
     }
 
     /// Starts the container.
-    pub async fn start(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
-        let gate = self.init.gate.enter().await;
+    pub async fn start(self: &Rc<Self>, shim: &Rc<Shared>, late: &Event<()>) -> Answer<()> {
+        let gate = self.init.enter(late).await?;
         match self.init.state.get() {
             State::Created => {
-                let run = self.runtime.call(&["start", &self.id]).await;
+                let run = self.runtime.call(&["start", &self.id], late).await;
                 run.map_err(|failure| self.runtime.fault("OCI runtime start failed", &failure))?;
             }
-            State::Checkpointed => self.restore(shim).await?,
+            State::Checkpointed => self.restore(shim, late).await?,
             state => return Err(Fault::unknown(format!("cannot start a {} process", state.name()))),
         }
         self.init.state.set(State::Running);
@@ -268,10 +273,8 @@ impl Container {
         Ok(())
     }
 
-    async fn restore(self: &Rc<Self>, shim: &Rc<Shared>) -> Answer<()> {
-        let missing = || Fault::new(Code::FailedPrecondition, "the container is already being restored");
-        let (prepared, streams) = self.init.prepared.take().ok_or_else(missing)?;
-        let default_work = self.bundle.join("work");
+    async fn restore(self: &Rc<Self>, shim: &Rc<Shared>, late: &Event<()>) -> Answer<()> {
+        let default_work = self.bundle().join("work");
         let work = if self.options.criu_work_path.is_empty() {
             default_work.as_os_str()
         } else {
@@ -283,7 +286,7 @@ impl Container {
             words.extend(["--parent-path".as_ref(), OsStr::new(&self.parent_checkpoint)]);
         }
         words.extend(["--detach", "--no-subreaper"].map(OsStr::new));
-        self.have_made(shim, words, prepared, streams).await
+        self.have_made(shim, words, late).await
     }
 
     /// Adds a process, to be started.
@@ -307,8 +310,8 @@ impl Container {
     }
 
     /// Starts a process that has been added.
-    pub async fn start_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
-        let gate = process.gate.enter().await;
+    pub async fn start_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>, late: &Event<()>) -> Answer<()> {
+        let gate = process.enter(late).await?;
         match process.state.get() {
             State::Created => {}
             state => return Err(Fault::unknown(format!("cannot start a {} process", state.name()))),
@@ -319,26 +322,24 @@ impl Container {
         // As the last attempt may have left it.
         process.ended.clear();
         self.running.set(self.running.get() + 1);
-        if let Err(fault) = self.run_exec(shim, process).await {
-            // Where it has not run it stays created, as with containerd's shim, and may be started again.
-            if process.spec.borrow().is_empty() {
-                process.state.set(State::Stopped);
-            }
+        if let Err(fault) = self.run_exec(shim, process, late).await {
+            // It stays created, as with containerd's shim, and may be started again.
             process.has_not_run();
             self.ran();
             return Err(fault);
         }
+        process.spec.take();
         process.state.set(State::Running);
         shim.publisher.publish(events::exec_started(&self.id, &process.id, process.number()));
         drop(gate);
         Ok(())
     }
 
-    async fn run_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>) -> Answer<()> {
+    async fn run_exec(self: &Rc<Self>, shim: &Rc<Shared>, process: &Rc<Process>, late: &Event<()>) -> Answer<()> {
         use std::os::fd::AsRawFd;
         let maker = Maker::new();
         let prepare = process.paths.prepare(&self.options, shim.place(&self.id));
-        let (prepared, streams) = self.while_it_lives(prepare).await?;
+        let (prepared, streams) = self.while_it_lives(late, prepare).await?;
         let pid_file = self.pid_file(process);
         // Only this process can name it, and it goes with the last descriptor.
         let spec = os::memory(&process.spec.borrow())?;
@@ -349,20 +350,17 @@ impl Container {
             words.extend(["--console-socket".as_ref(), socket.as_os_str()]);
         }
         words.extend(["--detach".as_ref(), "--pid-file".as_ref(), pid_file.as_os_str(), self.id.as_ref()]);
-        let run = self.runtime.run(&words, streams).await;
+        let run = self.runtime.run(&words, streams, late).await;
         drop(spec);
         let taken = match run {
-            Ok(_) => {
-                // The process runs: what goes wrong from here on ends it.
-                process.spec.take();
-                self.take_over(shim, &maker, process, prepared, &pid_file).await
-            }
+            // The process runs: what goes wrong from here on ends it.
+            Ok(_) => self.take_over(shim, &maker, process, prepared, &pid_file, late).await,
             Err(failure) => {
                 // A runtime that was killed may have made it before.
                 if let Ok(pid) = read_pid(&pid_file)
                     && let Ok(ended) = maker.end_of(pid)
                 {
-                    end(pid, &ended);
+                    reaper::kill(pid, &ended);
                 }
                 Err(self.runtime.fault("OCI runtime exec failed", &failure))
             }
@@ -381,39 +379,39 @@ impl Container {
         Fault::new(Code::FailedPrecondition, format!("container {} init process is not running", self.id))
     }
 
-    /// What an added process waits for alone, a reader or a logger: its container's end does not wait for it.
-    async fn while_it_lives<T>(&self, work: impl Future<Output = Answer<T>>) -> Answer<T> {
-        reactor::unless(&self.over, work).await.unwrap_or_else(|| Err(self.not_running()))
+    /// What a process waits for alone, a reader or a logger: its client and its container's end do not wait for it.
+    async fn while_it_lives<T>(&self, late: &Event<()>, work: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let lives = reactor::unless(&self.over, work);
+        let in_time = reactor::unless(late, lives).await.ok_or_else(Fault::late)?;
+        in_time.unwrap_or_else(|| Err(self.not_running()))
     }
 
     fn pid_file(&self, process: &Process) -> PathBuf {
-        self.bundle.join(format!("{}.pid", process.id))
+        self.bundle().join(format!("{}.pid", process.id))
     }
 
     /// How it ended; all zero where it has never run.
-    pub async fn delete_exec(&self, process: &Rc<Process>) -> Answer<Ended> {
-        let gate = process.gate.enter().await;
+    pub async fn delete_exec(&self, process: &Rc<Process>, late: &Event<()>) -> Answer<Ended> {
+        let gate = process.enter(late).await?;
         deletable(process.state.get())?;
         let streams = process.streams.take();
         streams.finish().await;
         drop(streams);
-        let ended = process.end();
-        if process.state.replace(State::Deleted) == State::Created {
-            process.has_not_run();
-        }
+        process.state.set(State::Deleted);
+        process.has_not_run();
         self.execs.borrow_mut().remove(&process.id);
         drop(gate);
-        Ok(ended)
+        Ok(process.end())
     }
 
-    /// Deletes the container, which the caller takes off the shim's.
-    pub async fn delete(&self, shim: &Shared) -> Answer<()> {
+    /// Deletes the container, which the caller takes off the shim's. Whoever asks again when it was too late waits until that is done.
+    pub async fn delete(&self, shim: &Shared, late: &Event<()>) -> Answer<()> {
         /// For a process that the runtime has killed.
         const PATIENCE: Duration = Duration::from_secs(10);
-        let mut gate = self.init.gate.enter().await;
+        let mut gate = self.init.enter(late).await?;
         deletable(self.init.state.get())?;
         // Before the streams are waited for: what else is in the container may hold them.
-        let mut deleted = self.runtime.delete(&self.id).await;
+        let mut deleted = self.runtime.delete(&self.id, late).await;
         if self.init.state.get() == State::Created {
             // Or it is still there, and needs its streams.
             deleted?;
@@ -429,38 +427,45 @@ impl Container {
         let streams = self.init.streams.take();
         streams.finish().await;
         drop(streams);
-        self.init.prepared.take();
-        let cleared = rootfs::clear(&self.bundle.join("rootfs"));
+        let cleared = rootfs::clear(&self.bundle().join("rootfs"));
         deleted?;
         cleared.map_err(Fault::doing("failed rootfs umount"))?;
         self.init.state.set(State::Deleted);
+        self.init.has_not_run();
         shim.publisher.publish(events::delete(&self.id, self.init.number(), self.init.end()));
         drop(gate);
         Ok(())
     }
 
     fn clear_rootfs(&self) {
-        if let Err(error) = rootfs::clear(&self.bundle.join("rootfs")) {
+        if let Err(error) = rootfs::clear(&self.bundle().join("rootfs")) {
             os::log("warning", &format!("failed to cleanup rootfs mount: {error}"));
         }
     }
 
-    pub async fn kill(&self, signal: u32, whom: Whom) -> Answer<()> {
+    pub async fn kill(&self, signal: u32, whom: Whom, late: &Event<()>) -> Answer<()> {
         if self.init.state.get() == State::Stopped && whom == Whom::First {
             return Err(Fault::not_found("process already finished"));
         }
-        self.runtime.kill(&self.id, signal, whom).await
+        self.runtime.kill(&self.id, signal, whom, late).await
     }
 
-    pub async fn pause(&self, shim: &Shared) -> Answer<()> {
-        let gate = self.init.gate.enter().await;
+    pub async fn pause(&self, shim: &Shared, late: &Event<()>) -> Answer<()> {
+        let gate = self.init.enter(late).await?;
         match self.init.state.get() {
             State::Running => {}
             State::Created | State::Checkpointed => return Err(Fault::unknown("cannot pause task in created state")),
             state => return Err(Fault::unknown(format!("cannot pause a {} container", state.name()))),
         }
         self.init.state.set(State::Pausing);
-        let run = self.runtime.call(&["pause", &self.id]).await;
+        let run = self.runtime.call(&["pause", &self.id], late).await;
+        // Of what was cut short some may stand still, which then nobody could resume.
+        if late.get().is_some()
+            && run.is_err()
+            && let Err(failure) = self.runtime.tidy(&["resume", &self.id]).await
+        {
+            os::log("warning", &self.runtime.fault("resume what was not paused in time", &failure).message);
+        }
         self.init.state.set(if run.is_ok() { State::Paused } else { State::Running });
         run.map_err(|failure| self.runtime.fault("OCI runtime pause failed", &failure))?;
         shim.publisher.publish(events::paused(&self.id));
@@ -468,15 +473,15 @@ impl Container {
         Ok(())
     }
 
-    pub async fn resume(&self, shim: &Shared) -> Answer<()> {
-        let gate = self.init.gate.enter().await;
+    pub async fn resume(&self, shim: &Shared, late: &Event<()>) -> Answer<()> {
+        let gate = self.init.enter(late).await?;
         match self.init.state.get() {
             State::Paused => {}
             State::Running => return Err(Fault::unknown("cannot resume a running process")),
             State::Created | State::Checkpointed => return Err(Fault::unknown("cannot resume task in created state")),
             state => return Err(Fault::unknown(format!("cannot resume a {} container", state.name()))),
         }
-        let run = self.runtime.call(&["resume", &self.id]).await;
+        let run = self.runtime.call(&["resume", &self.id], late).await;
         run.map_err(|failure| self.runtime.fault("OCI runtime resume failed", &failure))?;
         self.init.state.set(State::Running);
         shim.publisher.publish(events::resumed(&self.id));
@@ -484,22 +489,22 @@ impl Container {
         Ok(())
     }
 
-    pub async fn update(&self, request: Message<'_>) -> Answer<()> {
-        let gate = self.init.gate.enter().await;
+    pub async fn update(&self, request: Message<'_>, late: &Event<()>) -> Answer<()> {
+        let gate = self.init.enter(late).await?;
         if matches!(self.init.state.get(), State::Stopped | State::Deleted) {
             return Err(Fault::unknown("cannot update a stopped container"));
         }
         let resources = request.message(2)?.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default();
         let streams = CommandStreams { stdin: Some(os::memory(resources)?), ..CommandStreams::default() };
         let words = ["update", "--resources", "-", &self.id].map(OsStr::new);
-        let run = self.runtime.run(&words, streams).await;
+        let run = self.runtime.run(&words, streams, late).await;
         run.map_err(|failure| failure.into_fault())?;
         drop(gate);
         Ok(())
     }
 
-    pub async fn pids(&self) -> Answer<Vec<u8>> {
-        let run = self.runtime.call(&["ps", "--format", "json", &self.id]).await;
+    pub async fn pids(&self, late: &Event<()>) -> Answer<Vec<u8>> {
+        let run = self.runtime.call(&["ps", "--format", "json", &self.id], late).await;
         let said = run.map_err(|failure| failure.into_fault())?;
         // `null` is the list of a container without processes (runc).
         let pids: Option<Vec<u32>> =
@@ -528,8 +533,8 @@ impl Container {
         }))
     }
 
-    pub async fn checkpoint(&self, shim: &Shared, request: Message<'_>) -> Answer<()> {
-        let gate = self.init.gate.enter().await;
+    pub async fn checkpoint(&self, shim: &Shared, request: Message<'_>, late: &Event<()>) -> Answer<()> {
+        let gate = self.init.enter(late).await?;
         match self.init.state.get() {
             State::Running | State::Paused => {}
             State::Created | State::Checkpointed => {
@@ -544,7 +549,7 @@ impl Container {
             return Err(Fault::new(Code::InvalidArgument, format!("options of type {kind} are not known")));
         }
         let options = Message::new(any.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default())?;
-        let own_work = self.bundle.join("work/criu-work").to_string_lossy().into_owned();
+        let own_work = self.bundle().join("work/criu-work").to_string_lossy().into_owned();
         let (work, keep) = match options.text(9)? {
             "" => (own_work.as_str(), false),
             work => (work, true),
@@ -562,8 +567,8 @@ impl Container {
             words.push("--leave-running");
         }
         words.push(&self.id);
-        let run = self.runtime.call(&words).await;
-        let log = self.bundle.join("criu-dump.log");
+        let run = self.runtime.call(&words, late).await;
+        let log = self.bundle().join("criu-dump.log");
         let outcome = match run {
             Ok(_) => Ok(()),
             Err(failure) => {
@@ -587,15 +592,6 @@ impl Container {
         shim.publisher.publish(events::checkpointed(&self.id, path));
         drop(gate);
         Ok(())
-    }
-}
-
-/// Kills a process, unless it has ended.
-fn end(pid: i32, ended: &Event<Ended>) {
-    if ended.get().is_none()
-        && let Err(errno) = os::kill(pid, libc::SIGKILL)
-    {
-        os::log("warning", &format!("process {pid}: {errno}"));
     }
 }
 

@@ -1,15 +1,18 @@
 //! The frames of ttrpc (its PROTOCOL.md), and the server's side of a connection. Only unary requests: the task API has no other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
 
 use super::fault::{Answer, Code, Fault};
 use super::os;
+use super::os::poll::PollFlags;
 use super::protobuf::{Malformed, Message, Writer};
 use super::reactor::{self, Event, IN, OUT, Task};
 
@@ -17,6 +20,11 @@ use super::reactor::{self, Event, IN, OUT, Task};
 pub const HEADER: usize = 10;
 /// The protocol's limit of a message.
 pub const MAX_MESSAGE: usize = 4 << 20;
+/// Bytes that a client may leave with us: answers that it does not take, requests that are worked on. Two of the largest, so that one alone
+/// keeps no other waiting.
+const OWED: usize = 2 * MAX_MESSAGE;
+/// Requests of a client that are worked on at once: many, for containerd leaves a `Wait` for every process.
+const REQUESTS: usize = 1 << 16;
 /// What is read at once.
 const CHUNK: usize = 4096;
 pub const REQUEST: u8 = 1;
@@ -55,8 +63,10 @@ pub struct Call {
     pub service: String,
     pub method: String,
     pub payload: Vec<u8>,
-    /// How long the client waits; zero for ever.
-    pub timeout: Duration,
+    /// How long the client waits, if not for ever.
+    timeout: Option<Duration>,
+    /// That is over: what the request waits for is given up, and the runtime that it has called is killed.
+    pub late: Event<()>,
     pub client: Rc<Connection>,
 }
 
@@ -64,7 +74,16 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedFd,
-    output: RefCell<Vec<u8>>,
+    /// Frames that have not been taken, of the first of which a part may have been.
+    output: RefCell<VecDeque<Vec<u8>>>,
+    /// Requests that are worked on.
+    requests: Cell<usize>,
+    /// Bytes of those, and of the output.
+    owed: Cell<usize>,
+    /// Nothing is read until less is owed.
+    full: Cell<bool>,
+    /// The connection's task has been called: once, or it would read on before what it has begun is answered.
+    called: Cell<bool>,
     task: Task,
     /// The client has gone: nobody waits for answers.
     pub gone: Event<()>,
@@ -78,7 +97,16 @@ impl Connection {
         W: Future<Output = Answer<Vec<u8>>> + 'static,
     {
         let (task, gone) = (reactor::current(), Event::new());
-        let connection = Rc::new(Connection { socket, output: RefCell::default(), task, gone });
+        let connection = Rc::new(Connection {
+            socket,
+            output: RefCell::default(),
+            requests: Cell::new(0),
+            owed: Cell::new(0),
+            full: Cell::new(false),
+            called: Cell::new(false),
+            task,
+            gone,
+        });
         if let Err(errno) = connection.turns(&handle).await
             && errno != Errno::ECONNRESET
             && errno != Errno::EPIPE
@@ -98,12 +126,7 @@ impl Connection {
         loop {
             match self.fill(&mut input) {
                 Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(Errno::EAGAIN) => {
-                    let flags = if self.flush()? { IN } else { IN | OUT };
-                    reactor::ready(self.socket.as_fd(), flags).await?;
-                    continue;
-                }
+                Ok(_) | Err(Errno::EAGAIN) => {}
                 Err(errno) => return Err(errno),
             }
             while let Some(bytes) = take_frame(&mut input, &mut skip) {
@@ -115,7 +138,41 @@ impl Connection {
                 // At once, instead of twice as much again and again: what that leaves stays with the heap.
                 input.reserve_exact(HEADER + header.length - input.len());
             }
+            // Others have their turn, however much there is to read.
+            let flags = if self.flush()? { IN } else { IN | OUT };
+            self.ready(flags).await?;
+            self.less_is_owed().await?;
         }
+    }
+
+    async fn ready(&self, flags: EpollFlags) -> Result<(), Errno> {
+        let ready = reactor::ready(self.socket.as_fd(), flags).await;
+        self.called.set(false);
+        ready
+    }
+
+    fn call_task(&self) {
+        if !self.called.replace(true) {
+            reactor::call(self.task);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.owed.get() > OWED || self.requests.get() >= REQUESTS
+    }
+
+    /// Waits while a client has too much with us that it does not take: what else it asks for stays with it.
+    async fn less_is_owed(&self) -> Result<(), Errno> {
+        while self.is_full() {
+            self.full.set(true);
+            let flags = if self.flush()? { EpollFlags::empty() } else { OUT };
+            self.ready(flags).await?;
+            self.full.set(false);
+            if os::look(self.socket.as_fd())?.contains(PollFlags::POLLHUP) {
+                return Err(Errno::EPIPE);
+            }
+        }
+        Ok(())
     }
 
     fn fill(&self, input: &mut Vec<u8>) -> Result<usize, Errno> {
@@ -139,22 +196,46 @@ impl Connection {
         if header.kind != REQUEST {
             return;
         }
-        let (handle, connection, call) = (handle.clone(), Rc::clone(self), self.call(&bytes[HEADER..]));
+        let call = match self.request(&bytes[HEADER..]) {
+            Ok(call) if call.timeout == Some(Duration::ZERO) => return self.answer(header.stream, Err(Fault::late())),
+            Ok(call) => call,
+            Err(malformed) => return self.answer(header.stream, Err(malformed.into())),
+        };
+        let (connection, timeout, late) = (Rc::clone(self), call.timeout, call.late.clone());
+        // On the heap, once: what it is handed to has room for it each time.
+        let work = Box::pin(handle(call));
+        self.requests.update(|requests| requests + 1);
+        self.owed.update(|owed| owed + header.length);
         reactor::spawn(async move {
-            let answer = match call {
-                Ok(call) => handle(call).await,
-                Err(malformed) => Err(malformed.into()),
+            let answer = match timeout {
+                None => work.await,
+                Some(limit) => {
+                    let too_late = || {
+                        connection.answer(header.stream, Err(Fault::late()));
+                        late.set(());
+                    };
+                    reactor::told(limit, too_late, work).await
+                }
             };
-            connection.answer(header.stream, answer);
+            connection.requests.update(|requests| requests - 1);
+            connection.owed.update(|owed| owed - header.length);
+            if late.get().is_none() {
+                connection.answer(header.stream, answer);
+            }
+            if connection.full.get() {
+                connection.call_task();
+            }
         });
     }
 
-    fn call(self: &Rc<Self>, bytes: &[u8]) -> Result<Call, Malformed> {
+    fn request(self: &Rc<Self>, bytes: &[u8]) -> Result<Call, Malformed> {
         let request = Message::new(bytes)?;
         let payload = request.bytes(3)?.unwrap_or_default().to_vec();
-        let timeout = Duration::from_nanos(request.number(4)?);
+        // A time that is over before it has come here is negative.
+        let nanos = request.number(4)?;
+        let timeout = (nanos != 0).then(|| Duration::from_nanos(nanos.cast_signed().max(0).cast_unsigned()));
         let (service, method) = (request.text(1)?.to_owned(), request.text(2)?.to_owned());
-        Ok(Call { service, method, payload, timeout, client: Rc::clone(self) })
+        Ok(Call { service, method, payload, timeout, late: Event::new(), client: Rc::clone(self) })
     }
 
     fn answer(&self, stream: u32, answer: Answer<Vec<u8>>) {
@@ -173,28 +254,30 @@ impl Connection {
                 });
             }
         }
-        self.output.borrow_mut().extend(frame(stream, RESPONSE, &response.done()));
+        let bytes = frame(stream, RESPONSE, &response.done());
+        self.owed.update(|owed| owed + bytes.len());
+        self.output.borrow_mut().push_back(bytes);
         // What does not fit now is written when the client has read; an error is found by the connection's own task.
         if !matches!(self.flush(), Ok(true)) {
-            reactor::call(self.task);
+            self.call_task();
         }
     }
 
     /// Writes what can be written; whether that was all.
     fn flush(&self) -> Result<bool, Errno> {
         let mut output = self.output.borrow_mut();
-        let mut written = 0;
-        while written < output.len() {
-            match os::write(self.socket.as_fd(), &output[written..]) {
-                Ok(count) => written += count,
-                Err(Errno::EAGAIN) => {
-                    output.drain(..written);
-                    return Ok(false);
-                }
-                Err(errno) => return Err(errno),
+        while let Some(first) = output.front_mut() {
+            let count = match os::write(self.socket.as_fd(), first) {
+                Err(Errno::EAGAIN) => return Ok(false),
+                result => result?,
+            };
+            self.owed.update(|owed| owed - count);
+            first.drain(..count);
+            if first.is_empty() {
+                output.pop_front();
             }
         }
-        *output = Vec::new();
+        *output = VecDeque::new();
         Ok(true)
     }
 }

@@ -316,3 +316,115 @@ fn what_is_no_identifier_or_no_bundle_is_refused() {
     shim.delete("names", "").unwrap();
     shim.shutdown();
 }
+
+/// An answer's length, from its header, and the rest of it.
+fn pass_over_an_answer(stream: &mut UnixStream) -> usize {
+    let mut header = [0; 10];
+    stream.read_exact(&mut header).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    answer.len()
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_read_no_further() {
+    let dir = directory();
+    let bundle = bundle(&dir, "mute", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("mute", "").unwrap();
+    // A short question with a long answer.
+    shim.exec("mute", "e", &["true"], |request| request.stdout = "x".repeat(60_000)).unwrap();
+    let mut stream = UnixStream::connect(path(&shim)).unwrap();
+    let question = request("State", b"\x0a\x04mute\x12\x01e");
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    let (mut asked, mut part) = (0, 0);
+    while asked < 20_000 {
+        match stream.write(&question[part..]) {
+            Ok(count) => part += count,
+            Err(_) => break,
+        }
+        asked += part / question.len();
+        part %= question.len();
+    }
+    let held = shim.usage().3;
+    println!("{asked} questions, {held} kB of anonymous memory");
+    assert!(held < 32 << 10, "{asked} questions, {held} kB of anonymous memory");
+    // Others are answered meanwhile.
+    assert_eq!(shim.state("mute", "").unwrap().status.unwrap(), api::Status::RUNNING);
+    // And so is this one, when it reads.
+    for number in 0..asked {
+        assert!(pass_over_an_answer(&mut stream) > 60_000, "{number}");
+    }
+    drop(stream);
+    // One that goes without having read leaves nothing.
+    let (open, ..) = shim.usage();
+    let mut stream = UnixStream::connect(path(&shim)).unwrap();
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    while stream.write_all(&question.repeat(100)).is_ok() {}
+    drop(stream);
+    until("its connection is closed", || (shim.usage().0 <= open).then_some(()));
+    shim.delete("mute", "e").unwrap();
+    shim.kill("mute", "", libc::SIGKILL).unwrap();
+    shim.wait("mute", "").unwrap();
+    shim.delete("mute", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn many_waits_are_bounded_and_end_with_their_client() {
+    let dir = directory();
+    let bundle = bundle(&dir, "wait", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    let waits = request("Wait", b"\x0a\x04wait").repeat(1000);
+    let mut stream = UnixStream::connect(path(&shim)).unwrap();
+    stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    let mut asked = 0;
+    while asked < 200_000 && stream.write_all(&waits).is_ok() {
+        asked += 1000;
+    }
+    println!("{asked} waits, {} kB of anonymous memory", shim.usage().3);
+    assert!((60_000..100_000).contains(&asked), "{asked} waits");
+    let began = std::time::Instant::now();
+    drop(stream);
+    shim.state("wait", "").unwrap();
+    println!("answered {:?} after they were given up", began.elapsed());
+    shim.kill("wait", "", libc::SIGKILL).unwrap();
+    shim.wait("wait", "").unwrap();
+    shim.delete("wait", "").unwrap();
+    shim.shutdown();
+}
+
+/// It says so once, waits for a descriptor of its own, and takes the connections when there is one.
+#[test]
+fn a_shim_without_a_descriptor_for_a_client_waits_for_one() {
+    let dir = directory();
+    let bundle = bundle(&dir, "few", &["sleep", "1000"]);
+    let log = bundle.fifo("log");
+    let mut log = brisk_shim_tests::open_reader(&log);
+    let shim = Shim::start(&dir, &bundle);
+    let mut held = vec![UnixStream::connect(path(&shim)).unwrap()];
+    shim.client.connect(context(), &api::ConnectRequest::new()).unwrap();
+    until("it is taken", || (shim.usage().0 >= 9).then_some(()));
+    let (open, ..) = shim.usage();
+    let limited = std::process::Command::new("prlimit")
+        .args([format!("--pid={}", shim.pid), format!("--nofile={open}:{open}")])
+        .status();
+    assert!(limited.unwrap().success());
+    let mut waits = UnixStream::connect(path(&shim)).unwrap();
+    waits.write_all(&request("Connect", b"")).unwrap();
+    // Its own clients are answered meanwhile.
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(1500);
+    while std::time::Instant::now() < end {
+        shim.client.connect(context(), &api::ConnectRequest::new()).unwrap();
+    }
+    held.clear();
+    waits.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    assert!(pass_over_an_answer(&mut waits) > 0);
+    let mut text = vec![0; 65536];
+    let count = log.read(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text[..count]);
+    assert_eq!(text.lines().filter(|line| line.contains("EMFILE")).count(), 1, "{text}");
+    shim.shutdown();
+}

@@ -243,12 +243,10 @@ fn what_a_killed_runtime_has_made_is_deleted() {
     nothing_is_left();
     // What was there before is not the failed one's.
     shim.create(&bundle, |_| ()).unwrap();
-    let pod = TaskBundle { id: "slain".into(), path: bundle.path.clone() };
-    let other = {
-        let bundle = brisk_shim_tests::bundle(&dir, "other", &["true"]);
-        Shim::start(&dir, &bundle)
-    };
-    assert!(other.create(&pod, |_| ()).is_err());
+    let pod = brisk_shim_tests::bundle(&dir, "other", &["true"]);
+    let other = Shim::start(&dir, &pod);
+    let made = other.create(&pod, |request| request.id = "slain".into());
+    assert!(made.unwrap_err().to_string().contains("slain"));
     assert!(state.exists());
     other.shutdown();
     shim.kill("slain", "", libc::SIGKILL).unwrap();

@@ -253,3 +253,29 @@ fn of_too_many_events_the_ends_are_kept() {
     shim.delete("crowd", "").unwrap();
     shim.shutdown();
 }
+
+/// The shim waits for containerd to take the last events; another container of its group may come meanwhile.
+#[test]
+fn a_container_that_comes_while_the_shim_ends_keeps_it() {
+    let dir = directory();
+    let bundle = bundle(&dir, "comes", &["sleep", "1000"]);
+    let log = bundle.fifo("log");
+    let mut log = std::io::BufReader::new(brisk_shim_tests::open_reader(&log));
+    let mut shim = Shim::start(&dir, &bundle);
+    goes(&mut shim, &dir);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.delete("comes", "").unwrap();
+    shim.client.shutdown(brisk_shim_tests::context(), &Default::default()).unwrap();
+    shim.create(&bundle, |_| ()).unwrap();
+    let mut line = String::new();
+    while !line.contains("the last events are lost") {
+        line.clear();
+        std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+    }
+    shim.state("comes", "").unwrap();
+    shim.kill("comes", "", libc::SIGKILL).unwrap();
+    assert_eq!(shim.wait("comes", "").unwrap(), 137);
+    shim.delete("comes", "").unwrap();
+    shim.server = Some(shim.events.serve(&dir.join("c.sock.ttrpc")));
+    shim.shutdown();
+}

@@ -132,7 +132,7 @@ fn a_process_that_cannot_be_started_stays_created() {
         let state = shim.state("again", name).unwrap();
         assert_eq!((state.status.value(), state.exit_status), (1, 0), "created");
         // Nobody has to wait for what does not run, whether he asked before or after.
-        assert_eq!(shim.wait("again", name).unwrap(), 255);
+        assert_eq!(shim.wait("again", name).unwrap(), 0);
     }
     let later = bundle.path.join("rootfs/later");
     fs::write(&later, "#!/bin/sh\nexit 3\n").unwrap();
@@ -147,7 +147,7 @@ fn a_process_that_cannot_be_started_stays_created() {
         assert_eq!(shim.delete("again", "never").unwrap().exit_status, 0);
         // It ends with the process that never was, unless it came after that.
         match waits.join().unwrap() {
-            Ok(response) => assert_eq!(response.exit_status, 255),
+            Ok(response) => assert_eq!(response.exit_status, 0),
             Err(error) => assert_eq!(code(Err::<(), _>(error)), Code::NOT_FOUND),
         }
     });
@@ -438,7 +438,7 @@ fn a_wait_for_what_can_no_longer_be_started_ends() {
         let waits = scope.spawn(|| shim.wait("unstarted", "e"));
         shim.kill("unstarted", "", libc::SIGKILL).unwrap();
         assert_eq!(shim.wait("unstarted", "").unwrap(), 137);
-        assert_eq!(waits.join().unwrap().unwrap(), 255);
+        assert_eq!(waits.join().unwrap().unwrap(), 0);
     });
     assert_eq!(shim.delete("unstarted", "e").unwrap().exit_status, 0);
     shim.delete("unstarted", "").unwrap();
@@ -460,5 +460,104 @@ fn what_is_deleted_before_its_start_has_been_killed() {
     assert_eq!(told.exited_at.seconds, deleted.exited_at.seconds);
     let topics: Vec<String> = shim.events.all().into_iter().map(|told| told.topic).collect();
     assert_eq!(topics, ["/tasks/create", "/tasks/exit", "/tasks/delete"]);
+    shim.shutdown();
+}
+
+/// Whatever has kept it from starting: the runtime, or afterwards its streams.
+#[test]
+fn a_process_whose_streams_fail_may_be_started_again() {
+    let dir = directory();
+    let bundle = bundle(&dir, "streams", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("streams", "").unwrap();
+    let file = dir.join("later/out");
+    fs::write(dir.join("later"), "").unwrap();
+    shim.exec("streams", "e", &["sh", "-c", "echo word; exit 3"], |request| {
+        request.stdout = format!("file://{}", file.display());
+    })
+    .unwrap();
+    for _ in 0..2 {
+        assert!(shim.start_process("streams", "e").is_err());
+        let state = shim.state("streams", "e").unwrap();
+        assert_eq!((state.status.unwrap(), state.exit_status, state.pid), (api::Status::CREATED, 0, 0));
+        assert_eq!(shim.wait("streams", "e").unwrap(), 0);
+    }
+    fs::remove_file(dir.join("later")).unwrap();
+    shim.start_process("streams", "e").unwrap();
+    assert_eq!(shim.wait("streams", "e").unwrap(), 3);
+    assert_eq!(shim.delete("streams", "e").unwrap().exit_status, 3);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "word\n");
+    shim.kill("streams", "", libc::SIGKILL).unwrap();
+    shim.wait("streams", "").unwrap();
+    shim.delete("streams", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn a_bundle_is_one_containers() {
+    let dir = directory();
+    let bundle = bundle(&dir, "first", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let image = dir.join("image");
+    fs::rename(bundle.path.join("rootfs"), &image).unwrap();
+    let root = api::Mount {
+        type_: "bind".into(),
+        source: image.to_str().unwrap().into(),
+        options: vec!["rbind".into()],
+        ..Default::default()
+    };
+    let rootfs = bundle.path.join("rootfs/bin/busybox");
+    shim.create(&bundle, |request| request.rootfs = vec![root.clone()]).unwrap();
+    let other = {
+        let bundle = brisk_shim_tests::bundle(&dir, "other", &["true"]);
+        Shim::start(&dir, &bundle)
+    };
+    std::os::unix::fs::symlink(&bundle.path, dir.join("alias")).unwrap();
+    let options = fs::read(bundle.path.join("options.json")).unwrap();
+    for (shim, path) in [(&shim, &bundle.path), (&shim, &dir.join("alias")), (&other, &bundle.path)] {
+        let second = brisk_shim_tests::TaskBundle { id: "second".into(), path: path.clone() };
+        for (runtime, mounts) in [("/no/runtime", vec![root.clone()]), ("/no/runtime", Vec::new())] {
+            let made = shim.create(&second, |request| {
+                request.rootfs = mounts;
+                request.options = Some(options_with(runtime)).into();
+            });
+            assert_eq!(code(made), Code::FAILED_PRECONDITION);
+            assert!(rootfs.exists(), "the root of the first is unmounted");
+        }
+    }
+    assert_eq!(fs::read(bundle.path.join("options.json")).unwrap(), options);
+    other.shutdown();
+    shim.kill("first", "", libc::SIGKILL).unwrap();
+    shim.wait("first", "").unwrap();
+    shim.delete("first", "").unwrap();
+    assert!(!rootfs.exists());
+    // Then it is free, also of one that could not be made.
+    let second = brisk_shim_tests::TaskBundle { id: "second".into(), path: bundle.path.clone() };
+    assert!(shim.create(&second, |request| request.options = Some(options_with("/no/runtime")).into()).is_err());
+    shim.create(&second, |request| request.rootfs = vec![root.clone()]).unwrap();
+    shim.kill("second", "", libc::SIGKILL).unwrap();
+    shim.wait("second", "").unwrap();
+    shim.delete("second", "").unwrap();
+    shim.shutdown();
+}
+
+#[test]
+fn a_restore_that_fails_may_be_asked_for_again_and_its_wait_ends() {
+    let dir = directory();
+    let bundle = bundle(&dir, "restore", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |request| request.checkpoint = dir.join("no-checkpoint").to_str().unwrap().into()).unwrap();
+    let failed = || shim.start_process("restore", "").unwrap_err().to_string();
+    assert_eq!(failed(), failed());
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| shim.wait("restore", ""));
+        assert_eq!(shim.delete("restore", "").unwrap().exit_status, 0);
+        // It ends with the container, unless it came after that.
+        match waits.join().unwrap() {
+            Ok(status) => assert_eq!(status, 0),
+            Err(error) => assert_eq!(code(Err::<(), _>(error)), Code::NOT_FOUND),
+        }
+    });
     shim.shutdown();
 }

@@ -4,6 +4,7 @@
 mod abuse;
 mod death;
 mod events;
+mod late;
 mod lifecycle;
 mod load;
 mod streams;

@@ -467,3 +467,33 @@ fn a_process_that_has_ended_keeps_no_descriptor() {
     shim.wait("ends", "").unwrap();
     finish(shim, "ends");
 }
+
+/// Both wait for the same reader.
+#[test]
+fn two_streams_with_one_target_are_both_kept() {
+    let dir = directory();
+    let fill = "dd if=/dev/zero bs=64k count=32";
+    let bundle = bundle(&dir, "both", &["sh", "-c", &format!("{fill} 2>/dev/null & {fill} >&2 2>/dev/null; wait")]);
+    let stdout = bundle.fifo("out");
+    let shim = Shim::start(&dir, &bundle);
+    let mut out = open_reader(&stdout);
+    shim.create(&bundle, |request| {
+        request.stdout = stdout.clone();
+        request.stderr = stdout.clone();
+    })
+    .unwrap();
+    only_the_shim_writes(&stdout);
+    shim.start_process("both", "").unwrap();
+    let reads = std::thread::spawn(move || {
+        let (mut total, mut buffer) = (0, vec![0; 4096]);
+        loop {
+            match out.read(&mut buffer).unwrap() {
+                0 => return total,
+                count => total += count,
+            }
+        }
+    });
+    assert_eq!(shim.wait("both", "").unwrap(), 0);
+    finish(shim, "both");
+    assert_eq!(reads.join().unwrap(), 2 * (32 << 16));
+}
