@@ -36,6 +36,7 @@ fn every_command_has_a_test_and_a_row_of_faults() {
     };
     let tests = text(|file| !file.starts_with("integration/faults") && file != "tests/verb_tests.rs");
     let faults = text(|file| file == "integration/faults/verbs.rs");
+    let papers = text(|file| file == "integration/cli/papers.rs");
     assert!(tests.len() > 100_000 && faults.len() > 1000, "{} and {}", tests.len(), faults.len());
     let mut wrong = Vec::new();
     for row in VERBS {
@@ -43,6 +44,9 @@ fn every_command_has_a_test_and_a_row_of_faults() {
         // As the first word of a command line, or as the bench's own function of that name.
         if !tests.contains(&format!("[{quoted}")) && !tests.contains(&format!(".{}(", row.name)) {
             wrong.push(format!("no test calls {}: one of its life belongs into integration/lifecycle", row.name));
+        }
+        if !papers.contains(&format!("Verb::{:?},", row.verb)) {
+            wrong.push(format!("{}: its examples are run where ORDER of integration/cli/papers.rs has it", row.name));
         }
         let reason = WITHOUT_FAULTS.iter().any(|(name, _)| *name == row.name);
         if faults.contains(&format!("&[{quoted}")) == reason {

@@ -111,7 +111,7 @@ const MANUALS: &[(Verb, Manual)] = &[
                 "Makes a container that has stopped once more and starts it, in the background: with the config.json, the limits, the annotations and the overlay that it had, wherever the bundle's own config.json has gone meanwhile. What its last life left is deleted first, as by brisk-delete(8), poststop hooks included.",
                 "What nobody could give back is not restarted: a container that had a terminal or descriptors of its creator, unless it is given others, or to which mounts were added; run --replace is for those.",
             ],
-            examples: &[("brisk restart web", "The container web runs again.")],
+            examples: &[("brisk restart web1", "The container web1 runs again.")],
             environment: &["LISTEN_FDS", "NOTIFY_SOCKET", "XDG_RUNTIME_DIR"],
             see: &["brisk-run", "brisk-start", "brisk-delete"],
             ..PLAIN
