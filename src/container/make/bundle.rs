@@ -11,8 +11,8 @@ use crate::container::caller::notify;
 use crate::container::job::needs_stack;
 use crate::container::lookup;
 use crate::container::options::{Create, Global};
-use crate::container::outline::{self, OverlayChoice};
-use crate::error::{Context, Deed, Error, Result, Stage};
+use crate::container::outline::{self, Outline, OverlayChoice};
+use crate::error::{Context, Deed, Error, Origins, Result, SaidBy, Stage};
 use crate::host::Host;
 use crate::plan::cgroup::files::of_limit;
 use crate::plan::namespace::rootless::{self, Changed};
@@ -84,11 +84,15 @@ impl Bundle {
     /// With what the caller lays over the root, who needs nobody's trust.
     fn under(mut self, overlay: &OverlayChoice) -> Result<Bundle> {
         let annotations = overlay.annotations()?;
-        self.change(|spec| {
-            spec.annotations.extend(annotations.clone());
-            spec.instructions.extend(annotations.clone());
-            Ok(if annotations.is_empty() { Changed::No } else { Changed::Yes })
-        })?;
+        // Their values are those of the flags, which were looked at.
+        self.change(
+            |_| Origins::default(),
+            |spec| {
+                spec.annotations.extend(annotations.clone());
+                spec.instructions.extend(annotations.clone());
+                Ok(if annotations.is_empty() { Changed::No } else { Changed::Yes })
+            },
+        )?;
         Ok(self)
     }
 
@@ -127,24 +131,37 @@ impl Bundle {
         spec.annotations = record.annotations.clone();
         record.trust.apply(&mut spec);
         let mut bundle = Bundle { dir: record.bundle.clone().into(), text, spec, warnings: Vec::new() };
-        bundle.change(|spec| match &record.resources {
-            Some(resources) => {
-                spec.linux.get_or_insert_default().resources = Some(resources.clone());
-                Ok(Changed::Yes)
-            }
-            None => Ok(Changed::No),
-        })?;
+        // Nobody has said it today.
+        bundle.change(
+            |_| Origins::default(),
+            |spec| match &record.resources {
+                Some(resources) => {
+                    spec.linux.get_or_insert_default().resources = Some(resources.clone());
+                    Ok(Changed::Yes)
+                }
+                None => Ok(Changed::No),
+            },
+        )?;
         Ok(bundle)
     }
 
     /// Gives an ordinary user's bundle its user namespace.
-    pub(in crate::container) fn fit(&mut self, host: &Host) -> Result<()> {
-        self.change(|spec| rootless::adapt(spec, host))
+    pub(in crate::container) fn fit(&mut self, outline: &Outline, host: &Host) -> Result<()> {
+        self.change(|spec| outline.origins(spec), |spec| rootless::adapt(spec, host))
     }
 
     /// Changes what config.json says, as if it had been written there: it is looked at again, and the copy that `exec` and
-    /// others read has the change, too.
-    pub(in crate::container) fn change(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
+    /// others read has the change, too. `origins` knows which flags
+    /// have said what, for an error is one of theirs.
+    pub(in crate::container) fn change(
+        &mut self,
+        origins: impl FnOnce(&Spec) -> Origins,
+        change: impl Fn(&mut Spec) -> Result<Changed>,
+    ) -> Result<()> {
+        self.change_unsaid(change).said_by(|| origins(&self.spec))
+    }
+
+    fn change_unsaid(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
         if change(&mut self.spec)? == Changed::No {
             return Ok(());
         }

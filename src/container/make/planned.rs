@@ -11,7 +11,7 @@ use super::facts::host_for;
 use crate::container::caller::notify;
 use crate::container::job;
 use crate::container::options::{Create, Global};
-use crate::error::{Below, Context, Result, SaidBy, Stage};
+use crate::error::{Below, Context, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
 use crate::plan::namespace::{JoinedNamespace, Namespaces};
@@ -43,7 +43,7 @@ impl PlannedContainer {
         host: Host,
     ) -> Result<PlannedContainer> {
         bundle.offer_notify(global, &args.id);
-        bundle.fit(&host).said_by(|| args.outline.origins(bundle.spec()))?;
+        bundle.fit(&args.outline, &host)?;
         let plan = plan_of(global, args, &bundle, start, terminal, &host)?;
         Ok(PlannedContainer { bundle, host, plan, start, cgroups: global.cgroups })
     }

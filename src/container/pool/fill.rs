@@ -18,7 +18,7 @@ use crate::container::make::planned::PlannedContainer;
 use crate::container::make::{Created, NewContainer, image};
 use crate::container::options::{Create, Global};
 use crate::container::verbs::delete;
-use crate::error::{Context, Error, Result, Stage};
+use crate::error::{Context, Error, Origins, Result, Stage};
 use crate::launch;
 use crate::plan::namespace::rootless::Changed;
 use crate::plan::systemd::driver::CgroupDriver;
@@ -165,7 +165,8 @@ fn bundle(inside: &Global, definition: &Definition, id: &str) -> Result<(Create,
     let args = Create { id: id.to_owned(), bundle: Some(bundle), template: true, ..Create::default() };
     let mut bundle = Bundle::load(inside, &args)?;
     suits(bundle.spec())?;
-    bundle.change(|spec| Ok(put_below(spec, inside.cgroups, id)))?;
+    // Where a member is was nobody's wish.
+    bundle.change(|_| Origins::default(), |spec| Ok(put_below(spec, inside.cgroups, id)))?;
     Ok((args, bundle))
 }
 

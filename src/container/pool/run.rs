@@ -26,6 +26,7 @@ use crate::error::{Context, Error, Result, SaidBy, Stage};
 use crate::launch::{Running, Trace};
 use crate::plan::namespace::rootless::Changed;
 use crate::plan::process::template::keeps_promises;
+use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::Dir;
 use crate::sys::cred::Ids;
@@ -268,7 +269,7 @@ fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>
         origins.extend(of_process.get().cloned().unwrap_or_default());
         origins
     };
-    let changed = bundle.change(|spec| {
+    let change = |spec: &mut Spec| {
         let (process, said) = program::chosen(global, &start.program, spec, Fallback::Template)?;
         of_process.get_or_init(|| said);
         keeps_promises(&process, spec.process.as_ref())?;
@@ -277,8 +278,8 @@ fn in_new(global: &Global, args: &Run, start: &Start, task: Option<&mut Task<'_>
         spec.mounts.extend(start.mounts.iter().cloned());
         put_below(spec, global.cgroups, &args.create.id);
         Ok(Changed::Yes)
-    });
-    changed.said_by(origins)?;
+    };
+    bundle.change(|_| origins(), change)?;
     // They are in the bundle, but for those whose flags a warning may be about.
     let outline = Outline { limits: start.limits.clone(), ..Outline::default() };
     let create = Create { outline, ..args.create.clone() };
