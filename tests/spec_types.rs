@@ -278,9 +278,17 @@ fn null_is_the_zero_of_every_field() {
     for place in &all[1..] {
         let mut document = whole.clone();
         *document.pointer_mut(place).unwrap() = Value::Null;
-        if let Err(error) = brisk::spec::parse::<Spec>(document.to_string().as_bytes(), "config.json") {
+        match brisk::spec::parse::<Spec>(document.to_string().as_bytes(), "config.json") {
             // An object without what it has to have.
-            assert!(error.to_string().contains("missing field"), "{place}: {error}");
+            Err(error) => assert!(error.to_string().contains("missing field"), "{place}: {error}"),
+            // What is not said is not written: for others `null` is something.
+            Ok(spec) => {
+                let mut written = Vec::new();
+                let value = serde_json::to_value(&spec).unwrap();
+                places(&value, "", &mut written);
+                let null = written.iter().find(|at| value.pointer(at) == Some(&Value::Null));
+                assert_eq!(null, None, "#[serde(skip_serializing_if = …)] of {place}");
+            }
         }
     }
     let zeros =
