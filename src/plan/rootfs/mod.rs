@@ -123,8 +123,9 @@ pub(super) fn enter(input: &Input<'_>, draft: &mut Draft) {
     }
 }
 
-/// What mounts are told that follows from the whole list as it will be done: the directories that devices are made in, of
-/// which they keep off; and what may be done by a name.
+/// What follows from the whole list as it will be done, and is told to operations that stand in it already: the directories that
+/// devices are made in, which mounts keep off (`MountOp::keeps_off`); and what may be done by a name (`within`, and `kept` of who
+/// made what it is in). Nobody else changes an operation that was pushed, and nothing of the root is pushed after this.
 pub(super) fn settle(input: &Input<'_>, draft: &mut Draft) {
     let mut setup = std::mem::take(&mut draft.setup);
     keep_off(&mut setup, &draft.device_dirs);

@@ -169,16 +169,17 @@ pub struct MountOp {
     pub propagation: Vec<Propagation>,
     /// How the child maps its ids.
     pub idmap: Option<MountIdMap>,
-    /// Where its descriptor is kept for [`SetupOp::SetAttr`](crate::plan::op::SetupOp::SetAttr) and for what works in it.
+    /// Where its descriptor is kept for [`SetupOp::SetAttr`](crate::plan::op::SetupOp::SetAttr) and, told last (`rootfs::settle`), for what
+    /// works in it.
     pub kept: Option<KeptIndex>,
     /// The tmpfs it is directly in, if that is one that this start has made and nobody else has been in
-    /// (`plan::rootfs::fresh`).
+    /// (`plan::rootfs::fresh`); told last.
     pub within: Option<KeptIndex>,
     /// `O_NOFOLLOW` for the destination's last component: `dest-nofollow`, and always for proc and sysfs
     /// (CVE-2019-19921, CVE-2023-27561).
     pub no_follow: bool,
     /// Directories where devices are made and that the destination does not name: no link of the image may lead the mount over
-    /// one, for what is mounted would be given them and our links, a directory of the host for example.
+    /// one, for what is mounted would be given them and our links, a directory of the host for example. Told last.
     pub keeps_off: Vec<DeviceDir>,
 }
 
