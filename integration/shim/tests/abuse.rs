@@ -428,3 +428,24 @@ fn a_shim_without_a_descriptor_for_a_client_waits_for_one() {
     assert_eq!(text.lines().filter(|line| line.contains("EMFILE")).count(), 1, "{text}");
     shim.shutdown();
 }
+
+/// Go's ttrpc sends what is left of the client's time, which is negative where it is over.
+#[test]
+fn what_is_asked_for_too_late_is_not_begun() {
+    let dir = directory();
+    let bundle = bundle(&dir, "over", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    let kill = request("Kill", b"\x0a\x04over\x18\x09");
+    // Field 4 is -1.
+    let message = [&kill[10..], &[0x20], &[0xff; 9], &[0x01]].concat();
+    let mut stream = UnixStream::connect(path(&shim)).unwrap();
+    stream.write_all(&frame(message.len() as u32, 1, &message)).unwrap();
+    let mut answer = [0; 14];
+    stream.read_exact(&mut answer).unwrap();
+    // Response.status.code is DEADLINE_EXCEEDED, 4.
+    assert_eq!((answer[10], &answer[12..]), (0x0a, &[0x08, 4][..]));
+    assert_eq!(shim.state("over", "").unwrap().status.unwrap(), api::Status::CREATED);
+    shim.delete("over", "").unwrap();
+    shim.shutdown();
+}
