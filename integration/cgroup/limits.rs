@@ -481,8 +481,7 @@ fn a_memory_limit_kills() {
     {
         let container =
             Bundle::probe(&["alloc:200000000"]).resources("memory", json!({ "limit": 33_554_432 })).container();
-        oom(&container);
-        return;
+        return oom(&container);
     }
     oom(&container);
 }

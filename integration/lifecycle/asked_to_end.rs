@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::common::leases::Lease;
 use crate::common::process::{self, Output, Running, pidfd_open, wait_readable};
-use crate::common::{Bundle, Container, brisk_only, host};
+use crate::common::{Bundle, Container, Need, brisk_only, host, skip_unless};
 use crate::held;
 
 /// What the end may take, roll-back and all: not the time of what was waited for.
@@ -313,10 +313,10 @@ fn hanging(bundle: &Bundle, name: &str, does: &str) -> String {
 
 #[test]
 fn a_checkpoint_whose_criu_hangs() {
+    if skip_unless(Need::from(host::is_root()), "root: a user checkpoints nothing") {
+        return;
+    }
     each("criu", |signal, what| {
-        if !host::is_root() {
-            return;
-        }
         let container = Bundle::idle().container();
         container.up();
         let mut command = container.command(&["checkpoint", "--image-path", "images", &container.id]);

@@ -340,6 +340,15 @@ fn tests_wait_for_what_happens() {
 const SAYS: &[&str] =
     &["assert", "panic!", "unwrap", "expect", ".ok()", ".fails", "refused(", ".exits(", "fail(", "check("];
 
+/// Who tells that a test does not run: `skip_unless` and its kin, and functions of files that call them.
+const SKIPS: &[&str] = &["skip", "lacks(", "_only(", "only_", "not_here(", "cannot_", "without_", "no_"];
+
+/// Whether a test that returns after this has said nothing: neither has it claimed anything, nor asked who would tell.
+fn is_silent(before: &str) -> bool {
+    let condition = before.rfind(" if ").map_or("", |at| &before[at..]);
+    !SKIPS.iter().any(|word| condition.contains(word)) && !crate::flag_tests::claims(before)
+}
+
 /// A test that nothing can make fail is taken for one.
 #[test]
 fn every_test_can_fail() {
@@ -358,6 +367,10 @@ fn every_test_can_fail() {
             let off = part.lines().take_while(|line| !line.contains("fn ")).chain(before.lines().last());
             if off.into_iter().any(|line| ["cfg", "ignore"].iter().any(|word| whole(line, word))) {
                 found.push(format!("{file}: {name} is switched off"));
+            }
+            let body = part.split("\n}\n").next().unwrap_or_default();
+            if body.match_indices("return;").any(|(at, _)| is_silent(&body[..at])) {
+                found.push(format!("{file}: {name} returns before it claims anything, and nobody hears of it"));
             }
             let source = crate::flag_tests::reached(&text, name);
             if !SAYS.iter().any(|word| source.lines().any(|line| super::before_comment(line).contains(word))) {
