@@ -111,6 +111,7 @@ fn run(verb: &str, arg: &str) -> Value {
             json!(raw::call(libc::SYS_exit, &[3]).is_ok())
         }
         "hold" => attack::trace(arg.parse().unwrap(), 0),
+        "hold_at_end" => attack::trace(arg.parse().unwrap(), attack::AT_EXIT),
         "seize" => attack::seize(arg),
         "traced" => traced(arg.parse().ok()),
         "syscall" => {

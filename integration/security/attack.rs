@@ -44,12 +44,16 @@ pub fn hunt(stop: &str) -> Value {
     json!({ "exes": prey.exes, "fds": prey.fds, "entered": prey.entered, "tries": tries })
 }
 
+/// PTRACE_O_TRACEEXIT.
+pub const AT_EXIT: i64 = 0x40;
+
 /// PTRACE_SEIZE.
 pub fn trace(thread: i64, options: i64) -> Value {
     json!(crate::raw::call(libc::SYS_ptrace, &[0x4206, thread, 0, options]).is_ok())
 }
 
-/// Traces whatever comes (ptrace(2)), and waits for none of it to end: first threads, or all the others; or has them stop at their end.
+/// Traces whatever comes (ptrace(2)), and waits for none of it to end: first threads, or all the others; or has them stop at their end,
+/// or at once and at their end.
 pub fn seize(which: &str) -> Value {
     // Who comes to a container may be there before its first process looks.
     let before = if std::process::id() == 1 { BTreeSet::from([1]) } else { pids() };
@@ -57,8 +61,12 @@ pub fn seize(which: &str) -> Value {
         for pid in pids().difference(&before) {
             let threads = numbers(&format!("/proc/{pid}/task"));
             for thread in threads.iter().filter(|thread| (*thread == pid) != (which == "others")) {
-                const AT_EXIT: i64 = 0x40;
-                trace(i64::from(*thread), if which == "end" { AT_EXIT } else { 0 });
+                let thread = i64::from(*thread);
+                trace(thread, if ["end", "now"].contains(&which) { AT_EXIT } else { 0 });
+                if which == "now" {
+                    // PTRACE_INTERRUPT.
+                    let _ = crate::raw::call(libc::SYS_ptrace, &[0x4207, thread, 0, 0]);
+                }
             }
         }
     }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::with_caps;
+use crate::common::leases::Lease;
 use crate::common::process::{pidfd_open, wait_readable};
 use crate::common::{Bundle, Container, brisk_only, host, process, skip_on, time_limit};
 
@@ -154,6 +156,56 @@ fn a_program_that_is_held_at_its_end_keeps_no_limit_from_holding() {
         assert_eq!(result["ended"], json!(hit), "{result}");
     }
     container.end();
+}
+
+/// Who may trace what is being set up in his container can keep it from being so, and from its end.
+#[test]
+fn a_program_that_is_held_while_it_is_set_up_keeps_no_limit_from_holding() {
+    if brisk_only("limits") {
+        return;
+    }
+    let container = Seizing(with_caps(Bundle::probe(&["seize:now"]), &["CAP_SYS_PTRACE"]).container());
+    container.0.up().ok();
+    // Until the tracer has come.
+    let program = container.0.bundle.dir.join("rootfs/held");
+    fs::copy(host::probe(), &program).unwrap();
+    let lease = Lease::take(&program);
+    let (said, result) = container.exec(&["--timeout", "1s"], &["/held"], 137);
+    drop(lease);
+    assert_eq!((&result["ended"], &result["started"]), (&json!("timeout"), &Value::Null), "{said}: {result}");
+    container.end();
+}
+
+/// The first process of a pid namespace ends after all others, and those can be held at their end by each other, for ever.
+#[test]
+fn a_program_that_waits_for_one_who_is_held_at_his_end_keeps_no_limit_from_holding() {
+    if brisk_only("limits") {
+        return;
+    }
+    let script = "sleep 1000000 & echo begun; until [ -e /mnt/held ]; do :; done; echo more than it may write; wait";
+    let bundle = Bundle::sh(script);
+    let shared = bundle.dir.join("shared");
+    fs::create_dir(&shared).unwrap();
+    let result = shared.join("r.json");
+    let container = bundle.mount("bind", shared.to_str().unwrap(), "/mnt", &["bind"]).container();
+    let running = container.start_run(&["--output-limit", "20", "--result", result.to_str().unwrap()]);
+    running.wait_for_stdout(|said| said.contains("begun"));
+    let children = format!("/proc/{pid}/task/{pid}/children", pid = container.pid());
+    let child = fs::read_to_string(children).unwrap().trim().to_owned();
+    let mut tracer = Command::new(host::probe());
+    tracer.args([&format!("hold_at_end:{child}"), "pause"]).stdout(Stdio::null());
+    let tracer = Killed(tracer.spawn().unwrap());
+    let status = format!("/proc/{child}/status");
+    host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
+    fs::write(shared.join("held"), "").unwrap();
+    assert!(wait_readable(running.pidfd(), time_limit()), "it waits for whoever is held");
+    let said = running.wait().exits(137).stderr();
+    assert!(said.contains("was killed, and has not ended"), "{said}");
+    let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
+    assert_eq!(result["ended"], json!("output-limit"), "{result}");
+    drop(tracer);
+    container.delete_force().ok();
+    container.assert_nothing_left();
 }
 
 /// Ended with the test.

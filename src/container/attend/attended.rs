@@ -46,16 +46,32 @@ impl<'a> Attended<'a> {
     }
 
     /// Whether it has ended, also where its pidfd does not say so: that waits for whoever traces one of its threads. One that was killed
-    /// may be stopped at its end for that (`PTRACE_O_TRACEEXIT`), and does nothing more.
+    /// may be stopped at its end for that (`PTRACE_O_TRACEEXIT`), and does nothing more; nor does the first of a pid namespace, which
+    /// waits for the others at its end, one of whom may be stopped so, nor who is in a call that the kernel lets nobody leave.
     pub fn has_ended(&self, watch: Option<&Watch>) -> bool {
         // What cannot be looked at is heard of.
         let stat = stat::read(self.process.pid).ok().flatten();
-        stat.is_some_and(|stat| stat.dead || stat.stopped && watch.is_some_and(Watch::was_killed))
+        stat.is_some_and(|stat| {
+            let was = |killed: fn(&Watch) -> bool| watch.is_some_and(killed);
+            stat.dead || stat.stopped && was(Watch::was_killed) || stat.dying && was(Watch::is_given_up)
+        })
     }
 
     /// How it ended, now that it has. `None` while whoever traces it has not heard of that, for whom we wait until `untold` at the most.
-    pub fn reap(&self, untold: &mut Option<Instant>) -> Result<Option<(Exit, Option<ChildUsage>)>> {
+    pub fn reap(
+        &self,
+        watch: Option<&Watch>,
+        untold: &mut Option<Instant>,
+    ) -> Result<Option<(Exit, Option<ChildUsage>)>> {
         let what = || "wait for the container";
+        let pid = self.process.pid;
+        if watch.is_some_and(Watch::is_given_up) && stat::read(pid).ok().flatten().is_some_and(|stat| !stat.dead) {
+            (self.warn)(&format!(
+                "process {pid} was killed, and has not ended: it is left to whoever traces it, or what it has started, or \
+                 to the call that it does not leave"
+            ));
+            return Ok(Some((Exit::Signal(libc::SIGKILL), None)));
+        }
         let Some(end) = &self.end else { return self.reap_child(untold) };
         let patience = Instant::now() + KEEPER;
         if let Some((exit, usage)) = launch::end_of(end.as_fd(), KEEPER)? {

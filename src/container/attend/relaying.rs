@@ -195,7 +195,8 @@ impl<'a, 'r> Relaying<'a, 'r> {
         if let Some(watch) = &mut self.watch {
             watch.has_ended();
         }
-        let Some((exit, usage)) = self.attended.reap(&mut self.untold)? else { return Ok(()) };
+        let reaped = self.attended.reap(self.watch.as_deref(), &mut self.untold)?;
+        let Some((exit, usage)) = reaped else { return Ok(()) };
         let exit = match self.watch.as_deref_mut() {
             Some(watch) if parked => watch.never_began(exit),
             _ => exit,

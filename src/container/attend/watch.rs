@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How soon what was killed, and is still there, is killed again.
 const KILL_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long what was killed may take to end: that of much memory takes the kernel a while.
+const GIVE_UP: Duration = Duration::from_secs(5);
+
 /// How often it is looked, while something else is waited for, whether our parent is gone.
 const PARENT_STEP: Duration = Duration::from_millis(200);
 
@@ -313,7 +316,16 @@ impl Watch {
 
     /// Whether the program has had the time to die of it.
     pub fn was_killed(&self) -> bool {
-        self.killed_at.is_some_and(|at| at.elapsed() >= KILL_AGAIN)
+        self.killed_for(KILL_AGAIN)
+    }
+
+    /// Whether all that it may have been busy with at its end has had the time to end as well.
+    pub fn is_given_up(&self) -> bool {
+        self.killed_for(GIVE_UP)
+    }
+
+    fn killed_for(&self, time: Duration) -> bool {
+        self.killed_at.is_some_and(|at| at.elapsed() >= time)
     }
 
     fn cpu_is_used_up(&mut self, cgroup: Option<&Cgroup>, now: Instant) -> Result<bool> {

@@ -120,16 +120,22 @@ impl Task<'_> {
     ) -> Result<TellAgain> {
         match moment {
             Moment::Held(running) => self.take_charge(begins, program(running).cgroup),
-            Moment::Due(running) => Ok(self.look(program(running), warn)),
+            Moment::Due(running) => self.look(program(running), warn),
             Moment::Planned | Moment::Cloned(_) | Moment::Ready(_) => Ok(None),
         }
     }
 
-    /// Looks after the program, which is set up and does not run yet; when to look again.
-    pub(in crate::container) fn look(&mut self, program: WatchedProgram<'_>, warn: &dyn Fn(&str)) -> TellAgain {
+    /// Looks after the program, which does not run yet; when to look again. An error when it was killed, and somebody keeps it from
+    /// its end.
+    pub(in crate::container) fn look(&mut self, program: WatchedProgram<'_>, warn: &dyn Fn(&str)) -> Result<TellAgain> {
         let mut meanwhile = self.meanwhile(program, warn);
         meanwhile.look();
-        meanwhile.next()
+        let next = meanwhile.next();
+        if self.watch.is_given_up() {
+            let pid = program.process.pid;
+            return Err(Error::new(Stage::Signal, format!("process {pid} was killed, and has not ended")));
+        }
+        Ok(next)
     }
 
     /// The program that was let go runs indeed.

@@ -250,7 +250,7 @@ fn begin(
         let cgroup = ProgramCgroup::Own(cgroup.as_ref());
         match moment {
             StartMoment::Held => task.take_charge(Begins::Now, cgroup),
-            StartMoment::Due(Running { process, .. }) => Ok(task.look(WatchedProgram { process, cgroup }, global.warn)),
+            StartMoment::Due(Running { process, .. }) => task.look(WatchedProgram { process, cgroup }, global.warn),
         }
     };
     let starter = Starter { detach: args.detach, relay: job::relay(&args.create.job), is_job, tell: &mut tell };

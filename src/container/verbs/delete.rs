@@ -93,10 +93,11 @@ pub(in crate::container) fn by_force(global: &Global, id: &str) -> Result<()> {
 }
 
 /// Deletes a container whose directory we have had since it was made: whatever has taken its name meanwhile stays. Once
-/// more if it fails, for nobody else will clean up.
+/// more if it fails, for nobody else will clean up; but what was waited for in vain is not waited for again.
 pub(in crate::container) fn own(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     let delete = || found(global, id, dir, Force::Own, &mut None);
-    delete().or_else(|_| delete())
+    let begun = Instant::now();
+    delete().or_else(|error| if begun.elapsed() < PATIENCE { delete() } else { Err(error) })
 }
 
 /// Deletes a container that has stopped and makes room for itself; hooks that hang do not keep it.
