@@ -10,6 +10,7 @@ mod bounds;
 mod cgroup_names;
 mod devices;
 mod eighth_attack;
+mod eleventh_attack;
 mod entering;
 mod fifth_attack;
 mod files_in_proc;

@@ -203,6 +203,8 @@ fn a_program_that_waits_for_one_who_is_held_at_his_end_keeps_no_limit_from_holdi
     assert!(said.contains("was killed, and has not ended"), "{said}");
     let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
     assert_eq!(result["ended"], json!("output-limit"), "{result}");
+    let said = container.call(&["delete", "--force", &container.id]).fails();
+    assert!(said.contains(&format!("process {} traces {child} and", tracer.0.id())), "{said}");
     drop(tracer);
     container.delete_force().ok();
     container.assert_nothing_left();

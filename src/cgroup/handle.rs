@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::file::{FileAccess, open_dir};
-use super::member::Member;
+use super::member::{Member, UNSEEN};
 use super::saved::{Saved, SavedScope};
 use crate::error::{Context, Error, Result, Stage};
 use crate::plan::cgroup::Version;
@@ -85,8 +85,20 @@ impl Cgroup {
         self.members.get(position_with(&self.members, controller)?)
     }
 
-    /// The processes, as pids of this process's pid namespace, sorted.
+    /// The processes, as pids of this process's pid namespace, sorted; without those that it does not have.
     pub fn pids(&self, reach: Reach) -> Result<Vec<i32>> {
+        let mut pids = self.listed_pids(reach)?;
+        pids.retain(|pid| *pid != UNSEEN);
+        Ok(pids)
+    }
+
+    /// Whether there are any, seen or not.
+    pub fn has_processes(&self) -> Result<bool> {
+        self.listed_pids(Reach::Tree).map(|pids| !pids.is_empty())
+    }
+
+    /// [`Cgroup::pids`], and [`UNSEEN`] for all others.
+    pub(super) fn listed_pids(&self, reach: Reach) -> Result<Vec<i32>> {
         let Some(member) = self.v2().or_else(|| self.with("pids")).or_else(|| self.members.first()) else {
             return Ok(Vec::new());
         };

@@ -10,6 +10,7 @@ use crate::plan::reach::Reach;
 use crate::sys::{poll, signal};
 
 use super::handle::Cgroup;
+use super::member::UNSEEN;
 
 /// A signal to send.
 pub type Signal = i32;
@@ -30,7 +31,7 @@ impl Cgroup {
     pub fn kill(&self, signal: Signal) -> Result<()> {
         if signal == libc::SIGKILL && self.kill_at_once()? {
             // The kernel sends it to first threads, and to no process whose first thread has ended before the others (seen with Linux 6.18).
-            self.signal_all(libc::SIGKILL)?;
+            let _unseen = self.signal_all(libc::SIGKILL)?;
             return self.kill_thawed();
         }
         let was_frozen = self.frozen()?;
@@ -41,8 +42,11 @@ impl Cgroup {
         if froze {
             self.thaw()?;
         }
-        outcome?;
-        if signal == libc::SIGKILL { self.kill_thawed() } else { Ok(()) }
+        let unseen = outcome?;
+        if signal == libc::SIGKILL {
+            self.kill_thawed()?;
+        }
+        if unseen { Err(not_seen()) } else { Ok(()) }
     }
 
     /// Kills all processes, thawed, until they are gone: a v1 freezer keeps who was sent SIGKILL, and the first one of a pid namespace
@@ -51,7 +55,7 @@ impl Cgroup {
         let end = Instant::now() + THAWED_LIMIT;
         let mut delay = Duration::from_millis(1);
         while self.thaw_tree()? && !self.pids(Reach::Tree)?.is_empty() && Instant::now() < end {
-            self.signal_all(libc::SIGKILL)?;
+            let _unseen = self.signal_all(libc::SIGKILL)?;
             poll::pause(delay).at(Stage::Cgroup, || "wait for processes to end")?;
             delay = (delay * 2).min(Duration::from_millis(16));
         }
@@ -69,15 +73,18 @@ impl Cgroup {
         }
     }
 
-    fn signal_all(&self, signal: Signal) -> Result<()> {
+    /// Whether there are processes that no signal of ours reaches: they are not in our pid namespace.
+    fn signal_all(&self, signal: Signal) -> Result<bool> {
         let mut done = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let new: Vec<i32> = self.pids(Reach::Tree)?.into_iter().filter(|pid| !done.contains(pid)).collect();
+            let new: Vec<i32> = self.listed_pids(Reach::Tree)?.into_iter().filter(|pid| !done.contains(pid)).collect();
             if new.is_empty() {
-                return Ok(());
+                return Ok(done.contains(&UNSEEN));
             }
             for pid in new {
-                match signal::kill(pid, signal) {
+                // To the kernel 0 is our own process group.
+                let sent = if pid == UNSEEN { Ok(()) } else { signal::kill(pid, signal) };
+                match sent {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => return Err(errno).at(Stage::Signal, || format!("signal process {pid}")),
                 }
@@ -86,4 +93,9 @@ impl Cgroup {
         }
         Err(Error::new(Stage::Signal, "signal all processes: new ones appear faster than they can be signalled"))
     }
+}
+
+fn not_seen() -> Error {
+    Error::new(Stage::Signal, "processes of its cgroup are not in this pid namespace, and no signal reaches them")
+        .with_hint("the pid namespace in which the container was made has them")
 }

@@ -131,7 +131,7 @@ impl Member {
         Ok(Member::new(fd, dir))
     }
 
-    /// Adds the processes of this cgroup, and of its descendants, to `pids`.
+    /// Adds the processes of this cgroup, and of its descendants, to `pids`, and [`UNSEEN`] for each of another pid namespace.
     pub fn collect_pids(&self, reach: Reach, pids: &mut Vec<i32>) -> Result<()> {
         let mut listed = PidCollector(pids);
         let done = self.fd().and_then(|fd| match reach {
@@ -150,6 +150,9 @@ impl Member {
     }
 }
 
+/// What the kernel has in place of a number that a process does not have in our pid namespace.
+pub(super) const UNSEEN: i32 = 0;
+
 struct PidCollector<'a>(&'a mut Vec<i32>);
 
 impl Visitor for PidCollector<'_> {
@@ -159,7 +162,7 @@ impl Visitor for PidCollector<'_> {
             Err(Errno::EOPNOTSUPP) => file::read_list_below(cgroup, "cgroup.threads"),
             other => other,
         }?;
-        self.0.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+        self.0.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
         Ok(())
     }
 }

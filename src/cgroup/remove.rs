@@ -14,7 +14,7 @@ use crate::sys::{fs, pidfd};
 
 use super::file::{FileAccess, lookup, read_all, remove_dir};
 use super::handle::Cgroup;
-use super::member::Member;
+use super::member::{Member, UNSEEN};
 use super::saved::Saved;
 use super::walk::{Visitor, walk};
 
@@ -130,6 +130,7 @@ fn still_used(member: &Member) -> Error {
     let mut pids = Vec::new();
     let listed = member.collect_pids(Reach::Tree, &mut pids);
     let who = match (listed, pids.as_slice()) {
+        (Ok(()), [UNSEEN, ..]) => format!("{} process(es) are left in it, some of another pid namespace", pids.len()),
         (Ok(()), [first, ..]) => format!("{} process(es) are left in it, such as {first}", pids.len()),
         _ => "it is busy".to_owned(),
     };

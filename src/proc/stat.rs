@@ -42,6 +42,16 @@ pub fn read(pid: i32) -> Result<Option<Stat>> {
     Ok(Some(stat))
 }
 
+/// Our own, and the number that this proc has for us; `None` where it has none.
+pub fn read_own() -> Result<Option<(i32, Stat)>> {
+    let text = match file::read_record("/proc/self/stat") {
+        Err(error) if is_gone(&error) => return Ok(None),
+        text => text?,
+    };
+    let pid = text.split(|byte| *byte == b' ').next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+    pid.zip(parse(&text)).map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
 /// Whether a thread of a process runs. One that has ended is there until whoever traces it has heard of that, and the process with it:
 /// no pidfd says until then that it has ended (ptrace(2)).
 fn any_thread_runs(pid: i32) -> Result<bool> {

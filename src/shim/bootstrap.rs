@@ -34,7 +34,15 @@ const INPUT: u64 = 10 << 20;
 
 pub fn main() -> i32 {
     let program = os::arguments::all().into_iter().next().unwrap_or_default();
-    let done = os::prepare().map_err(Fault::from).and_then(|()| run(&program));
+    let done = os::prepare().map_err(Fault::from).and_then(|()| {
+        if os::is_setuid() {
+            // Whoever could run it so would be root.
+            return Err(Fault::unknown(
+                "it has another user's rights than its caller's: `chmod ug-s` and `setcap -r` it",
+            ));
+        }
+        run(&program)
+    });
     match done {
         Ok(()) => 0,
         Err(fault) => {

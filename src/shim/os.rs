@@ -16,7 +16,7 @@ pub use brisk::sys::fs::{chdir, lock, memfd, read, rewind, write, write_all};
 pub use brisk::sys::mount::{mount, umount};
 pub use brisk::sys::poll::{self, drain, eventfd, inotify, inotify_modified};
 pub use brisk::sys::process::{
-    Exit, die_with_parent, exit, getpid, getppid, is_child, prepare, set_subreaper, spawn, wait,
+    Exit, die_with_parent, exit, getpid, getppid, is_child, is_setuid, prepare, set_subreaper, spawn, wait,
 };
 pub use brisk::sys::signal;
 pub use brisk::sys::signal::kill;

@@ -41,6 +41,18 @@ impl ProcessId {
         }
     }
 
+    /// Our own; an error where the /proc that is mounted has another number for us, as it has another process by ours: it is of
+    /// another pid namespace, and what we would write down of our children would name strangers.
+    pub fn own() -> Result<ProcessId> {
+        let what = || Error::new(Stage::State, "/proc is not of this pid namespace");
+        let pid = sys::process::getpid();
+        let own = stat::read_own().at(Stage::State, || "read /proc/self/stat")?;
+        match own.filter(|(found, _)| *found == pid) {
+            Some((_, stat)) => Ok(ProcessId { pid, start_time: stat.start_time }),
+            None => Err(what().with_hint(OWN_PROC)),
+        }
+    }
+
     /// Whether this very process runs.
     pub fn life(self) -> Result<Life> {
         Ok(match read(self.pid)? {
@@ -68,7 +80,17 @@ impl ProcessId {
     fn pidfd_where(self, fits: impl FnOnce(&stat::Stat) -> bool) -> Result<Option<OwnedFd>> {
         let pidfd = match sys::pidfd::open(self.pid) {
             // EINVAL: no thread-group leader of this number (any more).
-            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            Err(Errno::EINVAL) => return Ok(None),
+            Err(Errno::ESRCH) => match self.life()? {
+                Life::Gone => return Ok(None),
+                Life::Alive => {
+                    return Err(Error::new(
+                        Stage::State,
+                        format!("process {} is there, and not in this pid namespace", self.pid),
+                    )
+                    .with_hint(OWN_PROC));
+                }
+            },
             result => result.at(Stage::Signal, || format!("open a pidfd of process {}", self.pid))?,
         };
         let there = read(self.pid)?.is_some_and(|stat| stat.start_time == self.start_time && fits(&stat));
@@ -138,6 +160,9 @@ impl ProcessId {
         Ok(if there { Life::Alive } else { Life::Gone })
     }
 }
+
+/// What to do where /proc is of another pid namespace.
+const OWN_PROC: &str = "mount the proc of this pid namespace: `unshare --pid --fork --mount-proc` does";
 
 /// The file of its program, as (device, inode).
 fn program(pid: i32) -> Option<(u64, u64)> {

@@ -103,6 +103,20 @@ fn nobody_else_may_connect() {
     shim.shutdown();
 }
 
+/// Whoever may run a copy with the set-user-ID bit would be root.
+#[test]
+fn a_copy_with_the_setuid_bit_is_refused() {
+    let dir = directory();
+    let copy = dir.join("shim");
+    std::fs::copy(program("SHIM"), &copy).unwrap();
+    for (mode, refused) in [(0o4755, true), (0o2755, true), (0o755, false)] {
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(mode)).unwrap();
+        let user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let said = std::process::Command::new("setpriv").args(user).arg(&copy).arg("-v").output().unwrap();
+        assert_eq!(!said.status.success(), refused, "mode {mode:o}: {said:?}");
+    }
+}
+
 #[test]
 fn nothing_of_the_shim_is_in_the_container() {
     let dir = directory();

@@ -236,7 +236,7 @@ pub(in crate::container) fn record(global: &Global, args: &Create, bundle: &Bund
         annotations: spec.annotations.clone(),
         trust: Trust::given(spec),
         boot_id: boot_id()?.to_owned(),
-        creator: ProcessId::of(crate::sys::process::getpid())?,
+        creator: ProcessId::own()?,
         init: None,
         outcome: None,
         pid_namespace: if own_pid { PidNamespace::Own } else { PidNamespace::Shared },

@@ -81,7 +81,7 @@ fn take(
 ) -> Result<Claim> {
     let record = &mut container.record;
     id.clone_into(&mut record.id);
-    record.creator = ProcessId::of(process::getpid())?;
+    record.creator = ProcessId::own()?;
     record.attended = attended;
     // First: at no moment has it a name that its record does not know.
     container.dir.save(&container.record)?;

@@ -28,7 +28,7 @@ use crate::spec::annotations;
 use crate::spec::overlay::Upper;
 use crate::spec::status::Status;
 use crate::state::{CONFIG, Dir, END, PoolMember, ProcessId, Record, Wait};
-use crate::sys::{fs, process, self_image};
+use crate::sys::{fs, self_image};
 
 /// Sees to it that as many wait as the pool's definition says; the exit status. The caller has the pool's lock.
 pub(super) fn fill(global: &Global, pool: &Pool, definition: &Definition) -> Result<u8> {
@@ -114,7 +114,7 @@ fn become_keeper(
     keeper: Monitor,
 ) -> Result<std::convert::Infallible> {
     keeper.die_with_command()?;
-    let own = ProcessId::of(process::getpid())?;
+    let own = ProcessId::own()?;
     let id = new_name(&pool.name);
     // Looked at before it is read: what is changed between is seen to be another.
     let config = config_of(&definition.bundle);

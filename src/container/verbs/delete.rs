@@ -15,6 +15,7 @@ use crate::container::options::{Delete, Global};
 use crate::error::{Context, Deed, Error, Result, Stage};
 use crate::host::Host;
 use crate::launch::Trace;
+use crate::plan::reach::Reach;
 use crate::plan::systemd::driver::plan_cgroup;
 use crate::proc;
 use crate::spec::Spec;
@@ -331,8 +332,10 @@ fn end(global: &Global, record: &Record, force: Force, trace: &mut Option<Trace>
         && !init.ends(pidfd.as_fd(), poll::within(PATIENCE))?
     {
         let error = Error::new(Stage::Signal, format!("container init still running: process {}", init.pid));
-        return Err(match proc::status::tracer(init.pid) {
-            Some(tracer) => error.with_hint(format!("process {tracer} traces it and does not let it end")),
+        let others = cgroup.as_ref().and_then(|cgroup| Cgroup::open(cgroup).ok()?.pids(Reach::Tree).ok());
+        let all = [init.pid].into_iter().chain(others.unwrap_or_default());
+        return Err(match all.filter_map(|pid| Some((pid, proc::status::tracer(pid)?))).next() {
+            Some((pid, tracer)) => error.with_hint(format!("process {tracer} traces {pid} and does not let it end")),
             None => error.with_hint(
                 "a process in state D waits for a device or a network file system; a pid namespace also waits until \
                  whoever adopted the processes of a killed exec has reaped them",

@@ -5,7 +5,6 @@ use crate::container::lookup::{Container, not_running, select};
 use crate::container::options::{Global, Kill};
 use crate::container::signal;
 use crate::error::Result;
-use crate::plan::reach::Reach;
 use crate::state::{Life, PidNamespace};
 
 /// Whom a signal goes to.
@@ -36,9 +35,7 @@ fn kill_one(global: &Global, container: &Container, signal: i32, whom: Whom) -> 
     // Without a pid namespace of its own the first process does not take the others with it.
     let outlived = container.record.pid_namespace == PidNamespace::Shared && signal == libc::SIGKILL;
     if whom == Whom::Everyone || outlived {
-        if let Some(cgroup) =
-            cgroup.as_ref().filter(|cgroup| cgroup.pids(Reach::Tree).is_ok_and(|pids| !pids.is_empty()))
-        {
+        if let Some(cgroup) = cgroup.as_ref().filter(|cgroup| cgroup.has_processes().unwrap_or(false)) {
             return cgroup.kill(signal);
         }
         // containerd sends `kill --all` once more when the container has ended; runc calls that a success.
