@@ -97,8 +97,8 @@ pub(in crate::container) fn by_force(global: &Global, id: &str) -> Result<()> {
 /// more if it fails, for nobody else will clean up; but what was waited for in vain is not waited for again.
 pub(in crate::container) fn own(global: &Global, id: &str, dir: &Dir) -> Result<()> {
     let delete = || found(global, id, dir, Force::Own, &mut None);
-    let begun = Instant::now();
-    delete().or_else(|error| if begun.elapsed() < PATIENCE { delete() } else { Err(error) })
+    let in_vain = |error: &Error| matches!(error.root_errno(), Some(Errno::ETIMEDOUT | Errno::EBUSY));
+    delete().or_else(|error| if in_vain(&error) { Err(error) } else { delete() })
 }
 
 /// Deletes a container that has stopped and makes room for itself; hooks that hang do not keep it.
@@ -331,7 +331,8 @@ fn end(global: &Global, record: &Record, force: Force, trace: &mut Option<Trace>
     if let (Some(pidfd), Some(init)) = (&pidfd, init)
         && !init.ends(pidfd.as_fd(), poll::within(PATIENCE))?
     {
-        let error = Error::new(Stage::Signal, format!("container init still running: process {}", init.pid));
+        let error = Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
+            .told(Errno::ETIMEDOUT);
         let others = cgroup.as_ref().and_then(|cgroup| Cgroup::open(cgroup).ok()?.pids(Reach::Tree).ok());
         let all = [init.pid].into_iter().chain(others.unwrap_or_default());
         return Err(match all.filter_map(|pid| Some((pid, proc::status::tracer(pid)?))).next() {
