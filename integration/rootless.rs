@@ -518,6 +518,29 @@ fn the_bundle_that_spec_writes_runs() {
     assert!(out.starts_with("0\n") && out.contains("lo"), "{out}");
 }
 
+/// An ordinary user may signal the processes of his containers: one that proc hides from him, and that he may not, is none.
+#[test]
+fn a_hidden_process_of_somebody_else_keeps_no_container() {
+    if not_here() || !host::is_root() || skip_on(&["runc", "crun"], "state is their own") {
+        return;
+    }
+    let container = bundle(&["/bin/true"]).container();
+    container.bundle.write();
+    let call = |args: &[&str]| {
+        let hidden = r#"mount -t proc -o hidepid=2 proc /proc && exec "$@""#;
+        process::run(process::under(&["unshare", "-m"], &process::in_shell(hidden, &as_user(&container, args))))
+    };
+    let dir = container.bundle.dir.to_str().unwrap();
+    process::run(as_user(&container, &["run", "--keep", "--bundle", dir, &container.id])).ok();
+    // The number is another's by now.
+    let file = container.record_file();
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    record["init"]["pid"] = json!(std::process::id());
+    fs::write(&file, record.to_string()).unwrap();
+    assert_eq!(call(&["state", &container.id]).ok().json()["status"], "stopped");
+    call(&["delete", &container.id]).ok();
+}
+
 #[test]
 fn state_is_kept_below_the_runtime_directory() {
     if not_here() || skip_on(&["runc", "crun"], "the directory has their name") {

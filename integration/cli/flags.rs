@@ -442,6 +442,13 @@ fn a_stack_that_is_too_small_is_told() {
         process::run(process::in_shell(r#"ulimit -s 256; exec "$@""#, &container.command(args))).ok();
         container.delete_force().ok();
     }
+    container.up().ok();
+    container.kill("KILL").ok();
+    host::wait_until(|| container.status() == "stopped");
+    let restart = container.command(&["restart", &container.id]);
+    let said = process::run(process::in_shell(r#"ulimit -s 128; exec "$@""#, &restart)).fails();
+    assert!(said.contains("RLIMIT_STACK allows a stack of 131072 bytes"), "{said}");
+    assert_eq!(container.status(), "stopped");
 }
 
 #[test]

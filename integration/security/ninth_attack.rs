@@ -182,32 +182,42 @@ fn a_program_that_waits_for_one_who_is_held_at_his_end_keeps_no_limit_from_holdi
     if brisk_only("limits") {
         return;
     }
-    let script = "sleep 1000000 & echo begun; until [ -e /mnt/held ]; do :; done; echo more than it may write; wait";
-    let bundle = Bundle::sh(script);
-    let shared = bundle.dir.join("shared");
-    fs::create_dir(&shared).unwrap();
-    let result = shared.join("r.json");
-    let container = bundle.mount("bind", shared.to_str().unwrap(), "/mnt", &["bind"]).container();
-    let running = container.start_run(&["--output-limit", "20", "--result", result.to_str().unwrap()]);
-    running.wait_for_stdout(|said| said.contains("begun"));
-    let children = format!("/proc/{pid}/task/{pid}/children", pid = container.pid());
-    let child = fs::read_to_string(children).unwrap().trim().to_owned();
-    let mut tracer = Command::new(host::probe());
-    tracer.args([&format!("hold_at_end:{child}"), "pause"]).stdout(Stdio::null());
-    let tracer = Killed(tracer.spawn().unwrap());
-    let status = format!("/proc/{child}/status");
-    host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
-    fs::write(shared.join("held"), "").unwrap();
-    assert!(wait_readable(running.pidfd(), time_limit()), "it waits for whoever is held");
-    let said = running.wait().exits(137).stderr();
-    assert!(said.contains("was killed, and has not ended"), "{said}");
-    let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
-    assert_eq!(result["ended"], json!("output-limit"), "{result}");
-    let said = container.call(&["delete", "--force", &container.id]).fails();
-    assert!(said.contains(&format!("process {} traces {child} and", tracer.0.id())), "{said}");
-    drop(tracer);
-    container.delete_force().ok();
-    container.assert_nothing_left();
+    // By a limit of its own; by another command.
+    for hit in ["output-limit", "killed"] {
+        let script =
+            "sleep 1000000 & echo begun; until [ -e /mnt/held ]; do :; done; echo more than it may write; wait";
+        let bundle = Bundle::sh(script);
+        let shared = bundle.dir.join("shared");
+        fs::create_dir(&shared).unwrap();
+        let result = shared.join("r.json");
+        let container = bundle.mount("bind", shared.to_str().unwrap(), "/mnt", &["bind"]).container();
+        let running = container.start_run(&["--output-limit", "20", "--result", result.to_str().unwrap()]);
+        running.wait_for_stdout(|said| said.contains("begun"));
+        let children = format!("/proc/{pid}/task/{pid}/children", pid = container.pid());
+        let child = fs::read_to_string(children).unwrap().trim().to_owned();
+        let mut tracer = Command::new(host::probe());
+        tracer.args([&format!("hold_at_end:{child}"), "pause"]).stdout(Stdio::null());
+        let tracer = Killed(tracer.spawn().unwrap());
+        let status = format!("/proc/{child}/status");
+        host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
+        if hit == "killed" {
+            container.kill("KILL").ok();
+        } else {
+            fs::write(shared.join("held"), "").unwrap();
+        }
+        assert!(wait_readable(running.pidfd(), time_limit()), "it waits for whoever is held");
+        let said = running.wait().exits(137).stderr();
+        assert!(said.contains("was killed, and has not ended") && said.contains("the container stays"), "{said}");
+        let result: Value = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
+        assert_eq!(result["ended"], json!(hit), "{result}");
+        if hit == "killed" {
+            let said = container.call(&["delete", "--force", &container.id]).fails();
+            assert!(said.contains(&format!("process {} traces {child} and", tracer.0.id())), "{said}");
+        }
+        drop(tracer);
+        container.delete_force().ok();
+        container.assert_nothing_left();
+    }
 }
 
 /// Ended with the test.

@@ -20,6 +20,8 @@ pub struct Stat {
     outlived: bool,
     /// By a signal or a tracer.
     pub stopped: bool,
+    /// By a tracer.
+    pub held: bool,
     /// Whether execve(2) has made a program of what was forked.
     pub executed: bool,
     /// On its way out: it has SIGKILL before it, or has begun to exit.
@@ -107,7 +109,7 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
-    let stopped = matches!(state, "T" | "t");
+    let (stopped, held) = (matches!(state, "T" | "t"), state == "t");
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
@@ -117,7 +119,7 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let dead = matches!(state, "Z" | "X" | "x") && !outlived;
     let dying = flags & EXITING != 0 && !outlived || pending & KILLED != 0;
     let executed = flags & FORKED == 0;
-    Some(Stat { parent, session, start_time, dead, outlived, stopped, executed, dying })
+    Some(Stat { parent, session, start_time, dead, outlived, stopped, held, executed, dying })
 }
 
 #[cfg(test)]

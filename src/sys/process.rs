@@ -73,13 +73,16 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Exit)>> {
 /// The number of a process that has gone: it was reaped, or kill(2) has said so.
 static GONE: AtomicI32 = AtomicI32::new(0);
 
-/// Whether there is a process of this number, whoever may look at it. Once it has gone it is not asked for again: whoever has the number
-/// then is another.
+/// Whether there is a process of this number that may be of a container of ours, whoever may look at it. An ordinary user may signal
+/// those of his containers, and so another's is none. Once it has gone it is not asked for again: whoever has the number then is another.
 pub fn is_there(pid: i32) -> bool {
     if GONE.load(Relaxed) == pid {
         return false;
     }
-    let there = signal::kill(pid, 0) != Err(Errno::ESRCH);
+    let there = match signal::kill(pid, 0) {
+        Err(Errno::EPERM) => geteuid() == 0,
+        sent => sent != Err(Errno::ESRCH),
+    };
     if !there {
         GONE.store(pid, Relaxed);
     }

@@ -53,7 +53,7 @@ impl<'a> Attended<'a> {
         let stat = stat::read(self.process.pid).ok().flatten();
         stat.is_some_and(|stat| {
             let was = |killed: fn(&Watch) -> bool| watch.is_some_and(killed);
-            stat.dead || stat.stopped && was(Watch::was_killed) || stat.dying && was(Watch::is_given_up)
+            stat.dead || stat.stopped && was(Watch::was_killed) || (stat.held || stat.dying) && was(Watch::is_given_up)
         })
     }
 

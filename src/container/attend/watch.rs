@@ -61,6 +61,8 @@ pub(in crate::container) struct Watch {
     kill_at: Option<Instant>,
     /// When the program was killed first.
     killed_at: Option<Instant>,
+    /// When another command has said that it kills it.
+    told_at: Option<Instant>,
     /// When the program ended.
     ended_at: Option<Instant>,
     /// Since when what it wrote is passed on to the last of it.
@@ -117,6 +119,7 @@ impl Watch {
             deleted: false,
             kill_at: None,
             killed_at: None,
+            told_at: None,
             ended_at: None,
             flushed_from: None,
         }
@@ -145,6 +148,9 @@ impl Watch {
 
     /// A signal was passed on to the program.
     pub fn passed(&mut self, signal: i32) {
+        if signal == libc::SIGKILL {
+            self.told_at.get_or_insert_with(Instant::now);
+        }
         self.passed |= 1u64.checked_shl((signal - 1).cast_unsigned()).unwrap_or(0);
     }
 
@@ -316,16 +322,12 @@ impl Watch {
 
     /// Whether the program has had the time to die of it.
     pub fn was_killed(&self) -> bool {
-        self.killed_for(KILL_AGAIN)
+        self.killed_at.is_some_and(|at| at.elapsed() >= KILL_AGAIN)
     }
 
     /// Whether all that it may have been busy with at its end has had the time to end as well.
     pub fn is_given_up(&self) -> bool {
-        self.killed_for(GIVE_UP)
-    }
-
-    fn killed_for(&self, time: Duration) -> bool {
-        self.killed_at.is_some_and(|at| at.elapsed() >= time)
+        [self.killed_at, self.told_at].into_iter().flatten().any(|at| at.elapsed() >= GIVE_UP)
     }
 
     fn cpu_is_used_up(&mut self, cgroup: Option<&Cgroup>, now: Instant) -> Result<bool> {

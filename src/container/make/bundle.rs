@@ -126,6 +126,7 @@ impl Bundle {
     /// What a container is made of again: its copy of config.json, the annotations that were followed, and its limits
     /// after an `update`.
     pub(in crate::container) fn again(record: &Record, text: Vec<u8>) -> Result<Bundle> {
+        needs_stack()?;
         let mut spec = lookup::spec_of(record, &text)?;
         // Those that the environment has added are in the record alone.
         spec.annotations = record.annotations.clone();

@@ -117,10 +117,11 @@ impl Pool {
         }
     }
 
-    /// The directories that are made with the first pool, the innermost first.
+    /// The directories in the root that are made with the first pool, the innermost first.
     pub fn missing_directories(global: &Global) -> Result<Vec<PathBuf>> {
         let pools = pools(global)?;
-        let missing = pools.path().ancestors().take_while(|dir| !dir.exists());
+        // The root stays: a container may be about to be made in it.
+        let missing = pools.path().ancestors().take_while(|dir| *dir != global.root.path() && !dir.exists());
         Ok(missing.map(Path::to_owned).collect())
     }
 

@@ -25,6 +25,7 @@ use crate::container::options::{Create, Global, Run};
 use crate::error::{Context, Error, Result, Stage};
 use crate::launch::{Meanwhile, Running, Trace};
 use crate::plan::{ExecRefusal, ProgramStart};
+use crate::proc::stat;
 use crate::spec::Spec;
 use crate::spec::mounts::Mount;
 use crate::state::{Dir, Wait};
@@ -156,26 +157,34 @@ pub(in crate::container) fn see_through(
     let ended = to_end(global, (container, args.create.outline.limits.memory), begun, signals, task.as_deref_mut());
     let withdraw = || args.create.pid_file.iter().for_each(|file| files::withdraw_pid(global, file, pid));
     if let (Some(task), true) = (&task, args.detach) {
-        let id = &args.create.id;
         return task.settle(global, container, ended, |dir| {
             withdraw();
-            delete::own(global, id, dir)
+            delete::own(global, &args.create.id, dir)
         });
     }
     if ended.is_err() {
         withdraw();
     }
+    let id = &args.create.id;
+    // What was killed and does not end was waited for already, and whoever waits for the result has waited long enough.
+    let stays = matches!(ended, Ok(Some(Ended { usage: None, .. })))
+        && stat::read(pid).ok().flatten().is_some_and(|stat| !stat.dead);
+    if stays {
+        (global.warn)(&format!(
+            "the container stays: `brisk delete --force {id}` deletes it when process {pid} has ended"
+        ));
+    }
     let tidied = match (&ended, args.detach) {
         (Ok(_), true) => Ok(()),
         // Failed after the program ran, or done: nothing of it stays unless asked.
-        _ if args.keep => {
+        _ if args.keep || stays => {
             let outcome = ended.as_ref().ok().and_then(Option::as_ref).and_then(|ended| match &task {
                 Some(task) => task.outcome(ended),
                 None => Some(job::outcome(ended.exit, container.oom_kills())),
             });
             outcome.map_or(Ok(()), |outcome| container.keep(&outcome, Wait::No))
         }
-        _ => delete::own(global, &args.create.id, &container.dir),
+        _ => delete::own(global, id, &container.dir),
     };
     // How it ended stands, whatever of it stays; as with runc.
     tidied.unwrap_or_else(|failure| (global.warn)(&failure.to_string()));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::container::lookup::Container;
@@ -12,6 +13,7 @@ use crate::error::{Context, Error, Result, Stage};
 use crate::proc::passwd::Users;
 use crate::spec::status::Status;
 use crate::state::{Attendance, Dir, Outcome};
+use crate::sys::errno::is_shortage;
 use crate::sys::poll::{self, PollFlags};
 
 /// How long the monitor of a container that has ended is waited for.
@@ -76,13 +78,18 @@ fn each_of_all<T>(global: &Global, shown: impl Fn(Container) -> Result<T>) -> Re
     for id in global.root.ids()? {
         match record_of(global, &id).and_then(|found| found.map(&shown).transpose()) {
             Ok(found) => all.extend(found),
-            Err(error) if error.root_errno().is_some() && kept_from_us.is_ok() => {
+            Err(error) if is_kept_from_us(&error) && kept_from_us.is_ok() => {
                 kept_from_us = Err(error).at(Stage::State, || format!("{id} cannot be read"));
             }
             Err(error) => (global.warn)(&format!("list {id}: {error}")),
         }
     }
     Ok((all, kept_from_us))
+}
+
+/// Whether it says nothing of the container: we have too little of something, or may not look.
+fn is_kept_from_us(error: &Error) -> bool {
+    error.root_errno().is_some_and(|errno| is_shortage(errno) || matches!(errno, Errno::EACCES | Errno::EPERM))
 }
 
 /// `None` for a directory without a record: `create` has just begun, or `delete` is about to end.
