@@ -302,10 +302,14 @@ async fn accept(listener: UnixListener, shim: Rc<Shim>) {
     let mut failing = false;
     loop {
         // Without a descriptor for him accept(2) does not look whether there is anybody.
-        let somebody = reactor::ready(listener.as_fd(), reactor::IN).await;
-        match somebody.and_then(|()| console::accept(&listener)) {
+        let somebody = os::look(listener.as_fd()).is_ok_and(|ready| ready.contains(os::poll::PollFlags::POLLIN));
+        let ready = if somebody {
+            Ok(())
+        } else {
+            reactor::ready(listener.as_fd(), reactor::IN).await.map(|()| failing = false)
+        };
+        match ready.and_then(|()| console::accept(&listener)) {
             Ok(client) => {
-                failing = false;
                 let shim = Rc::clone(&shim);
                 reactor::spawn(Connection::serve(client.into(), move |call| Rc::clone(&shim).handle(call)));
             }
@@ -315,7 +319,8 @@ async fn accept(listener: UnixListener, shim: Rc<Shim>) {
                 if !std::mem::replace(&mut failing, true) {
                     os::log("error", &format!("connections wait, for none can be taken: {errno}"));
                 }
-                // A descriptor of our own is given back by one of our tasks.
+                // A descriptor of our own is given back by one of our tasks. The listener is not waited for
+                // meanwhile: it is ready.
                 reactor::within(PAUSE, reactor::turn()).await;
             }
         }

@@ -31,7 +31,7 @@ pub struct Watch {
 #[derive(Debug)]
 enum Source {
     /// cgroup v1: an eventfd that the kernel writes to.
-    Event(OwnedFd),
+    Event { event: OwnedFd, control: PathBuf },
     /// cgroup v2: an inotify descriptor on `memory.events`, and the kills that have been told of.
     File { inotify: OwnedFd, path: PathBuf, kills: std::cell::Cell<u64> },
 }
@@ -84,16 +84,17 @@ impl Source {
             return Ok(Some(Source::File { inotify, path, kills: kills.into() }));
         }
         let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        let control = std::fs::File::open(directory.join("memory.oom_control")).map_err(errno)?;
+        let control = directory.join("memory.oom_control");
+        let file = std::fs::File::open(&control).map_err(errno)?;
         let event = os::eventfd()?;
-        let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+        let line = format!("{} {}", event.as_raw_fd(), file.as_raw_fd());
         std::fs::write(directory.join("cgroup.event_control"), line).map_err(errno)?;
-        Ok(Some(Source::Event(event)))
+        Ok(Some(Source::Event { event, control }))
     }
 
     fn fd(&self) -> &OwnedFd {
         match self {
-            Source::Event(event) => event,
+            Source::Event { event, .. } => event,
             Source::File { inotify, .. } => inotify,
         }
     }
@@ -101,8 +102,8 @@ impl Source {
     fn look(&self, id: &str, publisher: &Publisher) {
         let happened = os::drain(self.fd().as_fd()).unwrap_or(false);
         let killed = match self {
-            // The kernel also writes when the cgroup is removed; a container's is there until the container is deleted.
-            Source::Event(_) => happened,
+            // The kernel also writes when the cgroup is removed, as by a deletion that was given up.
+            Source::Event { control, .. } => happened && control.exists(),
             Source::File { path, kills: told, .. } => {
                 let now = kills(path).unwrap_or(told.get());
                 now > told.replace(now)

@@ -102,9 +102,9 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
     spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?.wait_with_output()
 }
 
-/// What poll(2) says of a descriptor now: whether it could be written to, has failed, or has nobody at its other end.
+/// What poll(2) says of a descriptor now: whether it could be read or written, has failed, or has nobody at its other end.
 pub fn look(fd: BorrowedFd<'_>) -> nix::Result<poll::PollFlags> {
-    let mut fds = [poll::PollFd::new(fd, poll::PollFlags::POLLOUT)];
+    let mut fds = [poll::PollFd::new(fd, poll::PollFlags::POLLIN | poll::PollFlags::POLLOUT)];
     poll::undisturbed(&mut fds, poll::now())?;
     Ok(fds[0].revents().unwrap_or(poll::PollFlags::empty()))
 }

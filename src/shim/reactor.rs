@@ -33,7 +33,7 @@ struct Reactor {
     called: RefCell<VecDeque<Task>>,
     timers: RefCell<BTreeSet<Timer>>,
     /// Tasks that wait for the next turn.
-    turning: RefCell<Vec<Task>>,
+    turning: RefCell<BTreeSet<Task>>,
     current: Cell<Task>,
     next: Cell<u64>,
     stopped: Cell<bool>,
@@ -46,7 +46,7 @@ thread_local! {
             tasks: RefCell::new(BTreeMap::new()),
             called: RefCell::new(VecDeque::new()),
             timers: RefCell::new(BTreeSet::new()),
-            turning: RefCell::new(Vec::new()),
+            turning: RefCell::new(BTreeSet::new()),
             current: Cell::new(0),
             next: Cell::new(1),
             stopped: Cell::new(false),
@@ -233,7 +233,7 @@ pub async fn told<T>(limit: Duration, late: impl FnOnce(), work: impl Future<Out
 
 /// Waits until something has happened to this process: a task may have given back what another needs.
 pub async fn turn() {
-    REACTOR.with(|reactor| reactor.turning.borrow_mut().push(current()));
+    REACTOR.with(|reactor| reactor.turning.borrow_mut().insert(current()));
     once_called().await;
 }
 

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -84,6 +85,20 @@ pub fn kill(pid: i32, ended: &Event<Ended>) {
         && let Err(errno) = os::kill(pid, libc::SIGKILL)
     {
         os::log("warning", &format!("process {pid}: {errno}"));
+    }
+}
+
+/// Kills who is left of the process group that a child led, and waits for their ends: they are our orphans.
+pub async fn end_group(leader: i32) {
+    /// One of them may be kept from its end by the file system that does not answer.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let ends = async {
+        while os::kill(-leader, libc::SIGKILL).is_ok() {
+            reactor::turn().await;
+        }
+    };
+    if reactor::within(PATIENCE, ends).await.is_none() {
+        os::log("warning", &format!("process group {leader} is killed, and does not end"));
     }
 }
 

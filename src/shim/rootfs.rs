@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -223,8 +224,13 @@ impl Mount<'_> {
         // It may wait for a server: others do not, meanwhile.
         let said = os::memfd(c"mount")?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
-        let child = os::spawn(&mut command).map_err(Fault::doing("mount(8)"))?;
-        if reaper::end_of(child.id().cast_signed(), late).await.status == 0 {
+        // What it starts is killed with it, or would mount when nobody waits any more.
+        command.process_group(0);
+        let child = os::spawn(&mut command).map_err(Fault::doing("mount(8)"))?.id().cast_signed();
+        let status = reaper::end_of(child, late).await.status;
+        if late.get().is_some() {
+            reaper::end_group(child).await;
+        } else if status == 0 {
             return Ok(());
         }
         Err(Fault::unknown(String::from_utf8_lossy(&os::contents(said.as_fd(), SAID)).trim()))

@@ -63,11 +63,13 @@ pub struct Failure {
     said: String,
     /// The last error of its log.
     logged: Result<Option<String>, String>,
+    /// By a signal: it may have done what it was called for.
+    killed: bool,
 }
 
 impl Failure {
     fn not_begun(how: String) -> Failure {
-        Failure { how, said: String::new(), logged: Ok(None) }
+        Failure { how, said: String::new(), logged: Ok(None), killed: false }
     }
 
     pub fn says(&self, text: &str) -> bool {
@@ -171,6 +173,7 @@ impl Runtime {
             how,
             said: said.trim().to_owned(),
             logged: last_error(&logged).map_err(|error| error.to_string()),
+            killed: status > 128,
         })
     }
 
@@ -198,6 +201,38 @@ impl Runtime {
     pub async fn tidy(&self, words: &[&str]) -> Result<String, Failure> {
         let late = Event::new();
         reactor::told(PATIENCE, || late.set(()), self.call(words, &late)).await
+    }
+
+    /// Makes the container `wanted` by a verb. A runtime that is killed, since the client's time is over for one, may have done so
+    /// before: what it says afterwards of the container counts, so that what is believed of it is so.
+    pub async fn change(&self, id: &str, verb: &str, wanted: &str, late: &Event<()>) -> Answer<()> {
+        let Err(failure) = self.call(&[verb, id], late).await else { return Ok(()) };
+        if failure.killed {
+            if verb == "pause"
+                && let Err(failure) = self.tidy(&["resume", id]).await
+            {
+                // Of what was cut short some may stand still, which then nobody could resume.
+                os::log("warning", &self.fault("resume what may be paused", &failure).message);
+            }
+            match self.status(id).await {
+                Ok(status) if status == wanted => return Ok(()),
+                Ok(_) => {}
+                Err(fault) => os::log("warning", &format!("{id} after a killed {verb}: {}", fault.message)),
+            }
+        }
+        Err(self.fault(&format!("OCI runtime {verb} failed"), &failure))
+    }
+
+    /// What the container is doing, as the runtime sees it.
+    async fn status(&self, id: &str) -> Answer<String> {
+        #[derive(Deserialize)]
+        struct StatePart {
+            status: String,
+        }
+        let said =
+            self.tidy(&["state", id]).await.map_err(|failure| self.fault("OCI runtime state failed", &failure))?;
+        let state: StatePart = serde_json::from_str(&said).map_err(Fault::doing("the runtime's state"))?;
+        Ok(state.status)
     }
 
     /// Where people look for it, and containerd's own shim has it.

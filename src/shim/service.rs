@@ -1,7 +1,7 @@
 //! The task service: which request is which method, and what each answers.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::events;
@@ -23,29 +23,20 @@ const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task
 pub struct Shim {
     shared: Rc<Shared>,
     containers: RefCell<BTreeMap<String, Rc<Container>>>,
-    /// Ids of containers that are being created.
-    creating: RefCell<BTreeSet<String>>,
+    /// Ids of containers that are being created, which comes to its end whether or not their clients wait for it.
+    creating: RefCell<BTreeMap<String, Event<()>>>,
 }
 
 /// An id that is being used until the request for it is done.
-pub struct Reserved<'a> {
-    ids: &'a RefCell<BTreeSet<String>>,
+struct Reserved<'a> {
+    shim: &'a Shim,
     id: String,
-}
-
-impl<'a> Reserved<'a> {
-    pub fn new(ids: &'a RefCell<BTreeSet<String>>, id: &str) -> Answer<Reserved<'a>> {
-        identifier(id)?;
-        if !ids.borrow_mut().insert(id.to_owned()) {
-            return Err(Fault::new(Code::AlreadyExists, format!("id {id}")));
-        }
-        Ok(Reserved { ids, id: id.to_owned() })
-    }
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        self.ids.borrow_mut().remove(&self.id);
+        let done = self.shim.creating.borrow_mut().remove(&self.id);
+        done.into_iter().for_each(|done| done.set(()));
     }
 }
 
@@ -54,14 +45,35 @@ impl Shim {
         Rc::new(Shim { shared: Rc::new(shared), containers: RefCell::default(), creating: RefCell::default() })
     }
 
-    fn container(&self, request: Message<'_>) -> Answer<Rc<Container>> {
+    /// Has an id for a creation, when the one before it is done: whoever gave that up may ask again before nothing is left of it.
+    async fn reserve(&self, id: &str, late: &Event<()>) -> Answer<Reserved<'_>> {
+        identifier(id)?;
+        self.settled(id, late).await?;
+        if self.containers.borrow().contains_key(id) {
+            return Err(Fault::new(Code::AlreadyExists, format!("container {id}")));
+        }
+        self.creating.borrow_mut().insert(id.to_owned(), Event::new());
+        Ok(Reserved { shim: self, id: id.to_owned() })
+    }
+
+    /// Waits until there is a container of this id or not.
+    async fn settled(&self, id: &str, late: &Event<()>) -> Answer<()> {
+        let creation = || self.creating.borrow().get(id).cloned();
+        while let Some(done) = creation() {
+            reactor::unless(late, done.wait()).await.ok_or_else(Fault::late)?;
+        }
+        Ok(())
+    }
+
+    async fn container(&self, request: Message<'_>, late: &Event<()>) -> Answer<Rc<Container>> {
         let id = request.text(1)?;
+        self.settled(id, late).await?;
         self.containers.borrow().get(id).cloned().ok_or_else(|| Fault::not_found("container not created"))
     }
 
     /// The process that a request is about: fields 1 and 2.
-    fn process(&self, request: Message<'_>) -> Answer<(Rc<Container>, Rc<Process>)> {
-        let container = self.container(request)?;
+    async fn process(&self, request: Message<'_>, late: &Event<()>) -> Answer<(Rc<Container>, Rc<Process>)> {
+        let container = self.container(request, late).await?;
         let process = container.process(request.text(2)?)?;
         Ok((container, process))
     }
@@ -76,21 +88,24 @@ impl Shim {
         let empty = |()| Vec::new();
         // What takes much room while it works is on the heap, or each of the many that only wait would have it, too.
         match call.method.as_str() {
-            "State" => self.state(request),
+            "State" => self.state(request, late).await,
             "Create" => Box::pin(self.create(request, late)).await,
             "Start" => Box::pin(self.start(request, late)).await,
             "Delete" => Box::pin(self.delete(request, late)).await,
-            "Pids" => Box::pin(self.container(request)?.pids(late)).await,
-            "Pause" => Box::pin(self.container(request)?.pause(&self.shared, late)).await.map(empty),
-            "Resume" => Box::pin(self.container(request)?.resume(&self.shared, late)).await.map(empty),
-            "Checkpoint" => Box::pin(self.container(request)?.checkpoint(&self.shared, request, late)).await.map(empty),
+            "Pids" => Box::pin(self.container(request, late).await?.pids(late)).await,
+            "Pause" => Box::pin(self.container(request, late).await?.pause(&self.shared, late)).await.map(empty),
+            "Resume" => Box::pin(self.container(request, late).await?.resume(&self.shared, late)).await.map(empty),
+            "Checkpoint" => {
+                let container = self.container(request, late).await?;
+                Box::pin(container.checkpoint(&self.shared, request, late)).await.map(empty)
+            }
             "Kill" => Box::pin(self.kill(request, late)).await.map(empty),
-            "Exec" => self.exec(request).map(empty),
-            "ResizePty" => self.resize(request).map(empty),
-            "CloseIO" => self.close_io(request).map(empty),
-            "Update" => Box::pin(self.container(request)?.update(request, late)).await.map(empty),
+            "Exec" => self.exec(request, late).await.map(empty),
+            "ResizePty" => self.resize(request, late).await.map(empty),
+            "CloseIO" => self.close_io(request, late).await.map(empty),
+            "Update" => Box::pin(self.container(request, late).await?.update(request, late)).await.map(empty),
             "Wait" => self.wait(request, &call).await,
-            "Stats" => self.container(request)?.stats(),
+            "Stats" => self.container(request, late).await?.stats(),
             "Connect" => Ok(self.connect(request)?),
             "Shutdown" => Ok(self.shutdown()),
             method => Err(Fault::new(Code::Unimplemented, format!("method {method}"))),
@@ -99,10 +114,7 @@ impl Shim {
 
     async fn create(self: &Rc<Self>, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
         let id = request.text(1)?;
-        let _reserved = Reserved::new(&self.creating, id)?;
-        if self.containers.borrow().contains_key(id) {
-            return Err(Fault::new(Code::AlreadyExists, format!("container {id}")));
-        }
+        let _reserved = self.reserve(id, late).await?;
         let container = Container::create(&self.shared, request, late).await?;
         self.containers.borrow_mut().insert(id.to_owned(), Rc::clone(&container));
         let init = &container.init;
@@ -112,7 +124,7 @@ impl Shim {
     }
 
     async fn start(self: &Rc<Self>, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
-        let (container, process) = self.process(request)?;
+        let (container, process) = self.process(request, late).await?;
         if Rc::ptr_eq(&process, &container.init) {
             container.start(&self.shared, late).await?;
         } else {
@@ -124,10 +136,11 @@ impl Shim {
     }
 
     async fn delete(self: &Rc<Self>, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
-        let (container, process) = self.process(request)?;
+        let (container, process) = self.process(request, late).await?;
         let ended = if Rc::ptr_eq(&process, &container.init) {
             container.delete(&self.shared, late).await?;
-            self.containers.borrow_mut().remove(&container.id);
+            // Not by its id, which another may have by now.
+            self.containers.borrow_mut().retain(|_, other| !Rc::ptr_eq(other, &container));
             process.end()
         } else {
             container.delete_exec(&process, late).await?
@@ -138,8 +151,8 @@ impl Shim {
         }))
     }
 
-    fn state(&self, request: Message<'_>) -> Answer<Vec<u8>> {
-        let (container, process) = self.process(request)?;
+    async fn state(&self, request: Message<'_>, late: &Event<()>) -> Answer<Vec<u8>> {
+        let (container, process) = self.process(request, late).await?;
         let state = match container.init.state.get() {
             paused @ (State::Paused | State::Pausing) => paused,
             _ => process.state.get(),
@@ -155,7 +168,7 @@ impl Shim {
     }
 
     async fn kill(&self, request: Message<'_>, late: &Event<()>) -> Answer<()> {
-        let (container, process) = self.process(request)?;
+        let (container, process) = self.process(request, late).await?;
         let (signal, whom) = (request.number32(3)?, if request.flag(4)? { Whom::All } else { Whom::First });
         if Rc::ptr_eq(&process, &container.init) {
             return container.kill(signal, whom, late).await;
@@ -168,28 +181,28 @@ impl Shim {
         }
     }
 
-    fn exec(&self, request: Message<'_>) -> Answer<()> {
-        let container = self.container(request)?;
+    async fn exec(&self, request: Message<'_>, late: &Event<()>) -> Answer<()> {
+        let container = self.container(request, late).await?;
         identifier(request.text(2)?)?;
         container.add_exec(request)?;
         self.shared.publisher.publish(events::exec_added(&container.id, request.text(2)?));
         Ok(())
     }
 
-    fn resize(&self, request: Message<'_>) -> Answer<()> {
-        let (_, process) = self.process(request)?;
+    async fn resize(&self, request: Message<'_>, late: &Event<()>) -> Answer<()> {
+        let (_, process) = self.process(request, late).await?;
         let side = |field| Ok::<u16, Fault>(u16::try_from(request.number32(field)?).unwrap_or(u16::MAX));
         process.streams.borrow().resize(side(4)?, side(3)?)
     }
 
-    fn close_io(&self, request: Message<'_>) -> Answer<()> {
-        let (_, process) = self.process(request)?;
+    async fn close_io(&self, request: Message<'_>, late: &Event<()>) -> Answer<()> {
+        let (_, process) = self.process(request, late).await?;
         process.streams.borrow_mut().close_stdin();
         Ok(())
     }
 
     async fn wait(&self, request: Message<'_>, call: &Call) -> Answer<Vec<u8>> {
-        let (_, process) = self.process(request)?;
+        let (_, process) = self.process(request, &call.late).await?;
         let waits = reactor::unless(&call.late, process.ended.wait());
         let ended = reactor::unless(&call.client.gone, waits).await.flatten().ok_or_else(Fault::late)?;
         Ok(answer(|writer| {
@@ -206,18 +219,27 @@ impl Shim {
         }))
     }
 
-    /// Ends the shim, unless it still has containers.
+    /// Ends the shim, unless it still has containers when what is being done to them is done: containerd asks once, also after a `Create` or
+    /// a `Delete` that it gave up.
     fn shutdown(self: &Rc<Self>) -> Vec<u8> {
-        if self.is_empty() {
-            let shim = Rc::clone(self);
-            reactor::spawn(async move {
+        let shim = Rc::clone(self);
+        reactor::spawn(async move {
+            let creation = || shim.creating.borrow().values().next().cloned();
+            while let Some(done) = creation() {
+                done.wait().await;
+            }
+            let containers: Vec<_> = shim.containers.borrow().values().cloned().collect();
+            for container in containers {
+                drop(container.init.gate.enter().await);
+            }
+            if shim.is_empty() {
                 shim.shared.publisher.drain().await;
-                // Another of the group may have come meanwhile.
-                if shim.is_empty() {
-                    reactor::stop();
-                }
-            });
-        }
+            }
+            // Another of the group may have come meanwhile.
+            if shim.is_empty() {
+                reactor::stop();
+            }
+        });
         Vec::new()
     }
 

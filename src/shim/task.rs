@@ -46,6 +46,9 @@ pub struct Container {
     parent_checkpoint: String,
 }
 
+/// Bytes of what a container's added processes are to run, which a client may leave with us.
+const SPECS: usize = 16 << 20;
+
 fn paths(request: Message<'_>, first: u64) -> Answer<Paths> {
     let text = |field| request.text(field).map(str::to_owned);
     Ok(Paths {
@@ -111,7 +114,7 @@ impl Container {
 
     async fn make(self: &Rc<Self>, shim: &Rc<Shared>, late: &Event<()>) -> Answer<()> {
         if self.init.state.get() == State::Checkpointed {
-            return Ok(());
+            return late.get().map_or(Ok(()), |()| Err(Fault::late()));
         }
         let mut words = vec![OsStr::new("create")];
         if self.options.no_new_keyring {
@@ -260,10 +263,7 @@ impl Container {
     pub async fn start(self: &Rc<Self>, shim: &Rc<Shared>, late: &Event<()>) -> Answer<()> {
         let gate = self.init.enter(late).await?;
         match self.init.state.get() {
-            State::Created => {
-                let run = self.runtime.call(&["start", &self.id], late).await;
-                run.map_err(|failure| self.runtime.fault("OCI runtime start failed", &failure))?;
-            }
+            State::Created => self.runtime.change(&self.id, "start", "running", late).await?,
             State::Checkpointed => self.restore(shim, late).await?,
             state => return Err(Fault::unknown(format!("cannot start a {} process", state.name()))),
         }
@@ -304,6 +304,10 @@ impl Container {
         let process = Process::new(id, paths(request, 3)?, State::Created);
         let spec = request.message(7)?.map_or(Ok(None), |any| any.bytes(2))?.unwrap_or_default();
         let spec = process::spec(spec, &process.paths).map_err(Fault::doing("the process to be added"))?;
+        let kept: usize = execs.values().map(|process| process.spec.borrow().len()).sum();
+        if kept + spec.len() > SPECS {
+            return Err(Fault::new(Code::ResourceExhausted, "too many processes wait to be started"));
+        }
         process.spec.replace(spec);
         execs.insert(id.to_owned(), Rc::new(process));
         Ok(())
@@ -383,7 +387,8 @@ impl Container {
     async fn while_it_lives<T>(&self, late: &Event<()>, work: impl Future<Output = Answer<T>>) -> Answer<T> {
         let lives = reactor::unless(&self.over, work);
         let in_time = reactor::unless(late, lives).await.ok_or_else(Fault::late)?;
-        in_time.unwrap_or_else(|| Err(self.not_running()))
+        // What is there a moment too late has been answered for, too.
+        if late.get().is_some() { Err(Fault::late()) } else { in_time.unwrap_or_else(|| Err(self.not_running())) }
     }
 
     fn pid_file(&self, process: &Process) -> PathBuf {
@@ -393,7 +398,9 @@ impl Container {
     /// How it ended; all zero where it has never run.
     pub async fn delete_exec(&self, process: &Rc<Process>, late: &Event<()>) -> Answer<Ended> {
         let gate = process.enter(late).await?;
-        deletable(process.state.get())?;
+        if is_deleted(process.state.get())? {
+            return Ok(process.end());
+        }
         let streams = process.streams.take();
         streams.finish().await;
         drop(streams);
@@ -404,12 +411,15 @@ impl Container {
         Ok(process.end())
     }
 
-    /// Deletes the container, which the caller takes off the shim's. Whoever asks again when it was too late waits until that is done.
+    /// Deletes the container, which the caller takes off the shim's. Whoever asks again when it was too late waits until that is done,
+    /// and is told the same.
     pub async fn delete(&self, shim: &Shared, late: &Event<()>) -> Answer<()> {
         /// For a process that the runtime has killed.
         const PATIENCE: Duration = Duration::from_secs(10);
         let mut gate = self.init.enter(late).await?;
-        deletable(self.init.state.get())?;
+        if is_deleted(self.init.state.get())? {
+            return Ok(());
+        }
         // Before the streams are waited for: what else is in the container may hold them.
         let mut deleted = self.runtime.delete(&self.id, late).await;
         if self.init.state.get() == State::Created {
@@ -422,7 +432,9 @@ impl Container {
                 os::log("warning", &format!("the process of {}, which is deleted, does not end", self.id));
             }
             gate = self.init.gate.enter().await;
-            deletable(self.init.state.get())?;
+            if is_deleted(self.init.state.get())? {
+                return Ok(());
+            }
         }
         let streams = self.init.streams.take();
         streams.finish().await;
@@ -458,16 +470,9 @@ impl Container {
             state => return Err(Fault::unknown(format!("cannot pause a {} container", state.name()))),
         }
         self.init.state.set(State::Pausing);
-        let run = self.runtime.call(&["pause", &self.id], late).await;
-        // Of what was cut short some may stand still, which then nobody could resume.
-        if late.get().is_some()
-            && run.is_err()
-            && let Err(failure) = self.runtime.tidy(&["resume", &self.id]).await
-        {
-            os::log("warning", &self.runtime.fault("resume what was not paused in time", &failure).message);
-        }
-        self.init.state.set(if run.is_ok() { State::Paused } else { State::Running });
-        run.map_err(|failure| self.runtime.fault("OCI runtime pause failed", &failure))?;
+        let paused = self.runtime.change(&self.id, "pause", "paused", late).await;
+        self.init.state.set(if paused.is_ok() { State::Paused } else { State::Running });
+        paused?;
         shim.publisher.publish(events::paused(&self.id));
         drop(gate);
         Ok(())
@@ -481,8 +486,7 @@ impl Container {
             State::Created | State::Checkpointed => return Err(Fault::unknown("cannot resume task in created state")),
             state => return Err(Fault::unknown(format!("cannot resume a {} container", state.name()))),
         }
-        let run = self.runtime.call(&["resume", &self.id], late).await;
-        run.map_err(|failure| self.runtime.fault("OCI runtime resume failed", &failure))?;
+        self.runtime.change(&self.id, "resume", "running", late).await?;
         self.init.state.set(State::Running);
         shim.publisher.publish(events::resumed(&self.id));
         drop(gate);
@@ -595,11 +599,11 @@ impl Container {
     }
 }
 
-/// What is running cannot be deleted.
-fn deletable(state: State) -> Answer<()> {
+/// Whether another request has deleted it, while this one waited. What is running cannot be.
+fn is_deleted(state: State) -> Answer<bool> {
     match state {
-        State::Created | State::Checkpointed | State::Stopped => Ok(()),
-        State::Deleted => Err(Fault::not_found("process already deleted")),
+        State::Created | State::Checkpointed | State::Stopped => Ok(false),
+        State::Deleted => Ok(true),
         state => Err(Fault::unknown(format!("cannot delete a {} process", state.name()))),
     }
 }

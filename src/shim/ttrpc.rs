@@ -163,16 +163,19 @@ impl Connection {
 
     /// Waits while a client has too much with us that it does not take: what else it asks for stays with it.
     async fn less_is_owed(&self) -> Result<(), Errno> {
-        while self.is_full() {
-            self.full.set(true);
+        loop {
             let flags = if self.flush()? { EpollFlags::empty() } else { OUT };
+            // A client that reads as fast as we write has just taken what was too much: nothing would call us.
+            if !self.is_full() {
+                return Ok(());
+            }
+            self.full.set(true);
             self.ready(flags).await?;
             self.full.set(false);
             if os::look(self.socket.as_fd())?.contains(PollFlags::POLLHUP) {
                 return Err(Errno::EPIPE);
             }
         }
-        Ok(())
     }
 
     fn fill(&self, input: &mut Vec<u8>) -> Result<usize, Errno> {

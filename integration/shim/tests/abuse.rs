@@ -385,6 +385,26 @@ fn a_client_that_takes_no_answers_is_read_no_further() {
     shim.shutdown();
 }
 
+/// What they are to run is kept until they are started.
+#[test]
+fn added_processes_that_are_never_started_are_bounded() {
+    let dir = directory();
+    let bundle = bundle(&dir, "specs", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    shim.create(&bundle, |_| ()).unwrap();
+    shim.start_process("specs", "").unwrap();
+    let large = "x".repeat(3 << 20);
+    let add = |number: usize| shim.exec("specs", &format!("e{number}"), &["true", &large], |_| ());
+    let refused = (0..20).find(|number| add(*number).is_err()).unwrap();
+    assert_eq!(refused, 5);
+    shim.delete("specs", "e0").unwrap();
+    add(refused).unwrap();
+    shim.kill("specs", "", libc::SIGKILL).unwrap();
+    shim.wait("specs", "").unwrap();
+    shim.delete("specs", "").unwrap();
+    shim.shutdown();
+}
+
 #[test]
 fn many_waits_are_bounded_and_end_with_their_client() {
     let dir = directory();
@@ -428,6 +448,17 @@ fn a_shim_without_a_descriptor_for_a_client_waits_for_one() {
     assert!(limited.unwrap().success());
     let mut waits = UnixStream::connect(path(&shim)).unwrap();
     waits.write_all(&request("Connect", b"")).unwrap();
+    // And works no more than who waits, also when a second is over.
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", shim.pid)).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    waits.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+    assert!(waits.read(&mut [0]).is_err(), "somebody has taken it");
+    let worked = ticks() - before;
+    assert!(worked < 20, "{worked} hundredths of a second in three");
     // Its own clients are answered meanwhile.
     let end = std::time::Instant::now() + std::time::Duration::from_millis(1500);
     while std::time::Instant::now() < end {

@@ -75,14 +75,14 @@ fn of_a_creation_that_is_too_late_nothing_is_left() {
             change(request);
         });
         assert!(made.is_err());
+        // Asked again at once it is made, when nothing is left of the first.
+        create(&shim, &bundle, context(), |_| ()).unwrap();
+        kill_and_delete(&shim, "late-create");
         let id = || shim.usage().2 == 0 && !Path::new("/run/containerd/runc/brisk-shim-tests/late-create").exists();
         until(&format!("nothing is left of the creation ({number})"), || id().then_some(()));
         let mounted =
             || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(bundle.path.to_str().unwrap());
         until("the root is unmounted", || (!mounted()).then_some(()));
-        // And asked again it is made.
-        until("it can be created", || create(&shim, &bundle, context(), |_| ()).ok());
-        kill_and_delete(&shim, "late-create");
     }
     shim.shutdown();
 }
@@ -111,6 +111,8 @@ fn a_deletion_that_is_too_late_can_be_asked_for_again() {
             std::fs::remove_file(flag).unwrap();
             assert_eq!(delete(context(), "").unwrap().exit_status, 137, "{after} {started}");
             assert_eq!(shim.usage().2, 0, "a runtime is left");
+            // The memory cgroup (v1) went before the container did.
+            assert!(shim.events.all().iter().all(|told| told.topic != "/tasks/oom"), "{after} {started}");
         }
     }
     // What is waited for is somebody who has been left with the output.
@@ -125,9 +127,8 @@ fn a_deletion_that_is_too_late_can_be_asked_for_again() {
     let began = Instant::now();
     assert!(delete(short(), "e").is_err());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    // It goes on, and who asks again hears of its end.
-    let again = delete(context(), "e").unwrap_err().to_string();
-    assert!(again.contains("does not exist") || again.contains("already deleted"), "{again}");
+    // It goes on, and who asks again is told what it came to.
+    assert_eq!(delete(context(), "e").unwrap().exit_status, 3);
     kill_and_delete(&shim, "late-delete");
     shim.shutdown();
 }
@@ -183,10 +184,96 @@ fn what_was_not_paused_in_time_runs() {
     assert!(shim.client.pause(short(), &request).is_err());
     std::fs::remove_file(flag).unwrap();
     until("it runs", || (shim.state("late-pause", "").unwrap().status.unwrap() == api::Status::RUNNING).then_some(()));
-    until("it can be paused", || shim.client.pause(context(), &request).ok());
+    shim.client.pause(context(), &request).unwrap();
     shim.client.resume(context(), &api::ResumeRequest { id: "late-pause".into(), ..Default::default() }).unwrap();
     kill_and_delete(&shim, "late-pause");
     assert!(!lives(pid.cast_signed()));
+    shim.shutdown();
+}
+
+/// containerd gives up a creation so: a deletion, and an end that it asks for once.
+#[test]
+fn a_shim_ends_when_nothing_is_left_of_a_creation_that_was_given_up() {
+    for (number, after) in [false, true].into_iter().enumerate() {
+        let dir = directory();
+        let bundle = bundle(&dir, &format!("late-end{number}"), &["sleep", "1000"]);
+        let shim = Shim::start(&dir, &bundle);
+        let (options, _) = hangs(&dir, "create", after);
+        assert!(create(&shim, &bundle, short(), |request| request.options = Some(options).into()).is_err());
+        let ends = shim.connect();
+        ends.shutdown(context(), &api::ShutdownRequest::new()).unwrap();
+        until("the shim ends", || (!shim.lives()).then_some(()));
+        let state = format!("/run/containerd/runc/brisk-shim-tests/{}", bundle.id);
+        assert!(!Path::new(&state).exists(), "{state} is left");
+        shim.shutdown();
+    }
+}
+
+/// The same of a deletion, which waits here for the reader of the output.
+#[test]
+fn a_shim_ends_when_a_deletion_that_was_given_up_is_done() {
+    let dir = directory();
+    let bundle = bundle(&dir, "late-last", &["echo", "unread"]);
+    let shim = Shim::start(&dir, &bundle);
+    let fifo = bundle.fifo("out");
+    let _reader = brisk_shim_tests::open_reader(&fifo);
+    shim.create(&bundle, |request| request.stdout = fifo.clone()).unwrap();
+    shim.start_process("late-last", "").unwrap();
+    shim.wait("late-last", "").unwrap();
+    let delete = api::DeleteRequest { id: "late-last".into(), ..Default::default() };
+    assert!(shim.client.delete(short(), &delete).is_err());
+    shim.connect().shutdown(context(), &api::ShutdownRequest::new()).unwrap();
+    until("the shim ends", || (!shim.lives()).then_some(()));
+    shim.events.first("/tasks/delete", |_| true);
+    shim.shutdown();
+}
+
+/// A runtime that is killed when it has done its work has done it.
+#[test]
+fn what_was_done_when_its_time_was_over_is_believed() {
+    let dir = directory();
+    let bundle = bundle(&dir, "late-done", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    let status = || shim.state("late-done", "").unwrap().status.unwrap();
+    let (options, flag) = hangs(&dir, "start", true);
+    shim.create(&bundle, |request| request.options = Some(options).into()).unwrap();
+    let start = api::StartRequest { id: "late-done".into(), ..Default::default() };
+    assert!(shim.client.start(short(), &start).is_err());
+    shim.events.first("/tasks/start", |_| true);
+    assert_eq!(status(), api::Status::RUNNING);
+    kill_and_delete(&shim, "late-done");
+    std::fs::remove_file(flag).unwrap();
+
+    let (options, flag) = hangs(&dir, "resume", true);
+    shim.create(&bundle, |request| request.options = Some(options).into()).unwrap();
+    shim.start_process("late-done", "").unwrap();
+    let pause = api::PauseRequest { id: "late-done".into(), ..Default::default() };
+    let resume = api::ResumeRequest { id: "late-done".into(), ..Default::default() };
+    shim.client.pause(context(), &pause).unwrap();
+    assert!(shim.client.resume(short(), &resume).is_err());
+    shim.events.first("/tasks/resumed", |_| true);
+    assert_eq!(status(), api::Status::RUNNING);
+    std::fs::remove_file(flag).unwrap();
+    shim.client.pause(context(), &pause).unwrap();
+    shim.client.resume(context(), &resume).unwrap();
+    kill_and_delete(&shim, "late-done");
+    shim.shutdown();
+}
+
+/// Whenever the time is over: what is answered with an error is not there, and what is there can be told so.
+#[test]
+fn a_creation_is_made_or_it_is_not() {
+    let dir = directory();
+    let bundle = bundle(&dir, "late-any", &["sleep", "1000"]);
+    let shim = Shim::start(&dir, &bundle);
+    for micros in (500..9_000).step_by(170) {
+        let made = create(&shim, &bundle, ttrpc::context::with_timeout(micros * 1000), |_| ());
+        // The client may give up while the answer is on its way.
+        let (deleted, there) = (shim.delete("late-any", ""), made.is_ok());
+        assert!(deleted.is_ok() || !there, "{micros} µs: {deleted:?}");
+        create(&shim, &bundle, context(), |_| ()).unwrap_or_else(|error| panic!("{micros} µs: {error}"));
+        shim.delete("late-any", "").unwrap();
+    }
     shim.shutdown();
 }
 
@@ -197,7 +284,8 @@ fn a_root_that_is_not_mounted_in_time_holds_up_nobody() {
     let bundle = bundle(&dir, "late-mount", &["sleep", "1000"]);
     let path = dir.join("path");
     std::fs::create_dir(&path).unwrap();
-    script(&path.join("mount"), "#!/bin/sh\nexec /bin/sleep 1000\n");
+    // As mount(8) waits for its helper.
+    script(&path.join("mount"), "#!/bin/sh\n/bin/sleep 1000\nexit 1\n");
     let mut command = brisk_shim_tests::command(&dir, &bundle.path, "late-mount", "start");
     command.env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap()));
     let shim = Shim::start_by(&dir, command);
@@ -209,7 +297,7 @@ fn a_root_that_is_not_mounted_in_time_holds_up_nobody() {
         assert!(made.join().unwrap().is_err());
     });
     until("mount(8) is gone", || (shim.usage().2 == 0).then_some(()));
-    until("it can be created", || create(&shim, &bundle, context(), |_| ()).ok());
+    create(&shim, &bundle, context(), |_| ()).unwrap();
     kill_and_delete(&shim, "late-mount");
     shim.shutdown();
 }
