@@ -139,6 +139,22 @@ fn the_mount_label_is_given_to_file_systems_that_take_one() {
     assert!(text.contains(&format!("context={label}")), "{text}");
 }
 
+/// Texts of config.json make no line that could be taken for one of another operation.
+#[test]
+fn a_line_is_one_of_the_plan() {
+    let mut spec = spec("bundles/fields/config.json");
+    let before = text(&spec, &host("v2-root")).lines().count();
+    let forged = "/mnt/a\nchild   99  drop all capabilities";
+    spec.mounts[0].destination = forged.into();
+    spec.mounts.push(spec.mounts[0].clone());
+    let text = text(&spec, &host("v2-root"));
+    assert!(text.contains(r"/mnt/a\nchild   99") && !text.contains(forged), "{text}");
+    assert!(
+        text.lines().count() > before && text.lines().all(|line| !line.starts_with("child   99  drop all")),
+        "{text}"
+    );
+}
+
 /// crun's `run.oci.mount_context_type`.
 #[test]
 fn what_the_mount_label_is_can_be_said() {

@@ -616,3 +616,25 @@ fn an_ordinary_user_learns_what_it_may_not() {
     assert_eq!(out["fits"], ran.code == 0, "{out}\n{}", ran.stderr());
     assert!(ran.code == 0 || out["findings"][0]["field"] == "linux.resources.memory.limit", "{out}");
 }
+
+/// Texts of config.json make no line that could be taken for one of brisk's own: neither here, nor of `plan` and of a log.
+#[test]
+fn texts_make_no_lines() {
+    if brisk_only("check, plan and their words") {
+        return;
+    }
+    let (source, target) = ("/nope\nforged: nothing is wrong", "/mnt/a\nforged: drop all capabilities");
+    let container = plain().mount("bind", source, target, &["rbind"]).container();
+    let dir = container.bundle.dir.to_str().unwrap();
+    for args in
+        [&["check", dir][..], &["plan", dir], &["--debug", "--log", "/dev/stderr", "create", "--bundle", dir, "x"]]
+    {
+        let out = container.call(args);
+        let said = out.stdout() + &out.stderr();
+        let escaped = [r"/nope\nforged", r"/nope\\nforged", r"/mnt/a\nforged"];
+        assert!(escaped.iter().any(|text| said.contains(text)), "{args:?}: {said}");
+        // A line of a log begins with its time.
+        let is_forged = |line: &str| line.starts_with("forged") || line.contains("msg=\"forged");
+        assert!(!said.lines().any(is_forged), "{args:?}: {said}");
+    }
+}

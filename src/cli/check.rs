@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::CheckArgs;
+use super::log::printable;
 use super::output;
 use super::put::Format;
 use super::version::VERSION;
@@ -29,7 +30,7 @@ fn of_bundle(global: &Global, bundle: &Path, format: Format) -> Result<u8> {
     let misfits = container::misfits(global, bundle)?;
     let errors = misfits.iter().filter(|misfit| misfit.severity == Severity::Error).count();
     match format {
-        Format::Table => output::print_lines(&lines(bundle, &misfits, errors)),
+        Format::Table => output::print(&lines(bundle, &misfits, errors)),
         Format::Json => output::print(&output::pretty(&json!({
             "brisk": VERSION,
             "bundle": bundle,
@@ -42,14 +43,15 @@ fn of_bundle(global: &Global, bundle: &Path, format: Format) -> Result<u8> {
 
 fn lines(bundle: &Path, misfits: &[Misfit], errors: usize) -> String {
     let mut out = String::new();
+    let told = |text: &str| printable(&bounded(text, LONGEST_MESSAGE));
     for Misfit { severity, field, line, what, hint } in misfits {
         let severity = if *severity == Severity::Error { "error" } else { "warning" };
         let line = line.map(|line| format!("config.json:{line}: ")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{}", bounded(&format!("{severity}: {line}{field}{what}"), LONGEST_MESSAGE));
+        let _ = writeln!(out, "{}", told(&format!("{severity}: {line}{field}{what}")));
         if let Some(hint) = hint {
-            let _ = writeln!(out, "  hint: {}", bounded(hint, LONGEST_MESSAGE));
+            let _ = writeln!(out, "  hint: {}", told(hint));
         }
     }
     let warnings = misfits.len() - errors;
@@ -58,7 +60,7 @@ fn lines(bundle: &Path, misfits: &[Misfit], errors: usize) -> String {
         0 => "nothing is wrong with it here that can be told beforehand".to_owned(),
         _ => format!("{} would keep it from starting here", count(errors, "error")),
     };
-    let _ = writeln!(out, "{}: {verdict}, {}", bundle.display(), count(warnings, "warning"));
+    let _ = writeln!(out, "{}: {verdict}, {}", printable(&bundle.to_string_lossy()), count(warnings, "warning"));
     out
 }
 

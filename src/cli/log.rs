@@ -16,7 +16,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded, is_unseen};
+pub use crate::error::printable;
+use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded};
 use crate::state::rfc3339;
 use crate::sys::appended::may_append;
 use crate::sys::destination::append;
@@ -162,7 +163,11 @@ impl Log {
                 Ok(())
             }
             Sink::None => Ok(()),
-            Sink::File(_) if !may_append() => Ok(()),
+            // It is what was to be read: an error has been told, the rest is told here.
+            Sink::File(_) if !may_append() => {
+                error.is_none().then(|| to_stderr(&for_people(level, message)));
+                Ok(())
+            }
             Sink::File(file) => {
                 // One write, so that lines of several processes do not mix (O_APPEND).
                 (&*file).write_all(line().as_bytes())
@@ -259,18 +264,6 @@ fn journal_record(level: Level, message: &str, id: &str) -> Vec<u8> {
     record.extend(message.as_bytes());
     record.push(b'\n');
     record
-}
-
-/// What a terminal would obey instead of showing it escaped: a message may quote what a container chose.
-pub fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if is_unseen(c) {
-            line.extend(c.escape_default())
-        } else {
-            line.push(c)
-        }
-        line
-    })
 }
 
 fn sink(destination: Option<&OsStr>) -> Result<Sink> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::{PlanArgs, PlanFormat};
+use super::log::printable;
 use super::output;
 use crate::container::options::Global;
 use crate::container::{self, PlanOf};
@@ -39,7 +40,7 @@ pub fn plan(global: &Global, args: &PlanArgs, elsewhere: Option<Host>) -> Result
         return output::print(&output::pretty(&document)?);
     }
     let (host, plan) = container::plan(global, bundle, args.which(), elsewhere)?;
-    output::print_lines(&format!("{}{plan}", host_lines(&host)))
+    output::print(&format!("{}{plan}", host_lines(&host)))
 }
 
 /// What each of [`host_lines`] begins with.
@@ -50,11 +51,11 @@ pub fn host_lines(host: &Host) -> String {
     let userns = if host.is_real_root() { "root" } else { "not root of the machine" };
     let mut text = format!("{HOST}uid {} ({userns}), cgroups {:?}\n", host.uid, host.cgroup.kind());
     for hierarchy in host.cgroup.v1.iter().chain(&host.cgroup.unified) {
-        let name = hierarchy.name.as_ref().map(|name| format!("name={name}")).unwrap_or_default();
+        let name = hierarchy.name.as_ref().map(|name| format!("name={}", printable(name))).unwrap_or_default();
         text.push_str(&format!(
             "{HOST}{}: {}{name}\n",
-            hierarchy.mount_point.display(),
-            hierarchy.controllers.join(" ")
+            printable(&hierarchy.mount_point.to_string_lossy()),
+            printable(&hierarchy.controllers.join(" "))
         ));
     }
     text

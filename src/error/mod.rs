@@ -24,7 +24,7 @@ pub use hints::OWN_ROOT;
 pub use kinds::{Deed, Stage};
 pub use nearest::nearest;
 pub use origins::{Origins, SaidBy};
-pub use shown::{LONGEST_MESSAGE, LONGEST_NAME, bounded, is_unseen, shell_word};
+pub use shown::{LONGEST_MESSAGE, LONGEST_NAME, bounded, is_unseen, printable, shell_word};
 pub use width::{fitting, fitting_end, width};
 
 /// What lies below an [`Error`].
@@ -149,13 +149,17 @@ impl Error {
         match self.root_errno() {
             Some(Errno::EOPNOTSUPP) => self.with_hint("of devices only terminals, null, zero and full are written to"),
             // Nothing need be there.
-            Some(Errno::EEXIST) => {
-                let what = format!("{}: brisk reads files of this name", self.what).into_boxed_str();
-                Error { what, cause: None, ..self }.told(Errno::EEXIST).with_hint("what is read is not written over")
-            }
+            Some(Errno::EEXIST) => self.of_what_is_read("brisk reads files of this name", Errno::EEXIST),
+            Some(Errno::EMLINK) => self.of_what_is_read("it is a hard link to what brisk reads", Errno::EMLINK),
+            Some(Errno::ETXTBSY) => self.with_hint("it is the file that --log names"),
             Some(Errno::ELOOP) => self.with_hint("it is a link: name what it leads to"),
             _ => self,
         }
+    }
+
+    fn of_what_is_read(self, why: &str, errno: Errno) -> Self {
+        let what = format!("{}: {why}", self.what).into_boxed_str();
+        Error { what, cause: None, ..self }.told(errno).with_hint("what is read is not written over")
     }
 
     /// This error with the word that may have been meant for the one that was typed; where none is near and nothing else is

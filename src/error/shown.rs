@@ -32,6 +32,18 @@ pub fn is_unseen(c: char) -> bool {
         )
 }
 
+/// What a terminal would obey instead of showing it escaped: a message may quote what a container chose.
+pub fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if is_unseen(c) {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        line
+    })
+}
+
 /// How many bytes of a message are told: a path may have 4096 of them.
 pub const LONGEST_MESSAGE: usize = 8 << 10;
 

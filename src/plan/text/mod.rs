@@ -15,7 +15,7 @@ use super::cgroup::entry::{IntoCgroup, Part};
 use super::cgroup::files::CPUSET_CPUS;
 use super::op::{ChildOp, LastOp, NodeRule, RuntimeOp, SetupOp};
 use super::step::{CloneStep, HostObject, MapWriter, MountsFrom, Step};
-use crate::error::{Deed, Error, Stage, errno_text};
+use crate::error::{Deed, Error, Stage, errno_text, printable};
 use crate::spec::hooks::HookKind;
 use crate::wire;
 
@@ -118,22 +118,22 @@ fn cpus(mask: &[u64]) -> String {
     ranges.join(",")
 }
 
+/// A line for each step and operation, whatever is in a text of config.json: a newline there makes no line that could be taken for another.
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut line = |line: String| writeln!(f, "{}", printable(&line));
         for warning in &self.warnings {
-            writeln!(f, "warning: {warning}")?;
+            line(format!("warning: {warning}"))?;
         }
         for (index, step) in self.steps.iter().enumerate() {
-            writeln!(f, "parent {index:>3}  {step}")?;
+            line(format!("parent {index:>3}  {step}"))?;
             if matches!(step, Step::CreateCgroup(Part::All | Part::V1) | Step::JoinScope) {
-                for line in self.cgroup_lines() {
-                    writeln!(f, "            {line}")?;
-                }
+                self.cgroup_lines().iter().try_for_each(|of_cgroup| line(format!("            {of_cgroup}")))?;
             }
         }
         self.child_ops()
             .enumerate()
-            .try_for_each(|(index, op)| writeln!(f, "child  {index:>3}  {}", op.describe().line))
+            .try_for_each(|(index, op)| line(format!("child  {index:>3}  {}", op.describe().line)))
     }
 }
 
