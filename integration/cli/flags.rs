@@ -327,13 +327,15 @@ fn what_brisk_reads_is_not_written_over() {
     let fifo = around.join("exec.fifo");
     let (fifo, linked) = (fifo.to_str().unwrap(), around.join("state.json"));
     let (linked, dir) = (linked.to_str().unwrap(), bundle.to_str().unwrap());
-    let hint = "brisk reads files of this name";
+    let hint = "what is read is not written over";
     for args in [
         &["run", "--bundle", dir, "--result", config, "other"][..],
         &["create", "--bundle", dir, "--pid-file", config, "other"],
         &["create", "--bundle", dir, "--pid-file", fifo, "other"],
         &["exec", "--pid-file", record, id, "true"],
         &["exec", "--result", copy, id, "true"],
+        &["exec", "--pid-file", &format!("{dir}/.brisk-holder"), id, "true"],
+        &["--log", &format!("{dir}/trusted-annotations"), "state", "nobody"],
         &["--log", config, "state", "nobody"],
         &["--log", &format!("file:{linked}"), "state", "nobody"],
     ] {
@@ -375,10 +377,66 @@ fn a_log_is_nothing_that_is_read() {
             fs::remove_file(log).unwrap();
         }
     }
+    // Nor where the command reads it not.
+    for file in &kept[..2] {
+        let hard = bundle.join("hard");
+        fs::hard_link(file, &hard).unwrap();
+        let said = container.call(&["--debug", "--log", hard.to_str().unwrap(), "features"]).fails();
+        assert!(said.contains("it is a hard link to what brisk reads") && texts() == before, "{said}");
+        fs::remove_file(&hard).unwrap();
+    }
+    let (log, backup) = (bundle.join("log"), bundle.join("backup"));
+    fs::write(&log, r#"{"level":"debug","msg":"{\"ociVersion\":1}"}"#).unwrap();
+    fs::hard_link(&log, &backup).unwrap();
+    container.call(&["--debug", "--log", log.to_str().unwrap(), "state", id]).ok();
     let other = bundle.join("other-log");
     std::os::unix::fs::symlink(bundle.join("log"), &other).unwrap();
     container.call(&["--debug", "--log", other.to_str().unwrap(), "state", id]).ok();
     assert!(fs::read_to_string(bundle.join("log")).unwrap().contains("state"), "a link is followed");
+}
+
+/// A text would be lost without a word.
+#[test]
+fn each_file_is_one_that_is_written_or_read() {
+    if brisk_only("runc and crun write over what they have read") {
+        return;
+    }
+    let container = up();
+    let (id, bundle) = (&*container.id, &container.bundle.dir);
+    let [config, process, other, link] =
+        ["q.json", "process.json", "other", "link"].map(|name| bundle.join(name).to_str().unwrap().to_owned());
+    fs::copy(bundle.join("config.json"), &config).unwrap();
+    fs::write(&process, r#"{"cwd":"/","args":["true"]}"#).unwrap();
+    fs::hard_link(&process, &other).unwrap();
+    std::os::unix::fs::symlink(&config, &link).unwrap();
+    let texts = || [&config, &process, &link].map(|file| fs::read(file).unwrap());
+    let before = texts();
+    let (dir, log) = (bundle.to_str().unwrap(), bundle.join("log"));
+    let (free, around, log) = (format!("{dir}/x"), format!("{dir}/rootfs/../x"), log.to_str().unwrap());
+    let run = |flags: &[&str]| [&["run", "--bundle", dir], flags, &["another"]].concat().join(" ");
+    let exec = |flags: &[&str]| [&["exec"], flags, &[id, "true"]].concat().join(" ");
+    for (args, said) in [
+        (run(&["--config", &config, "--trace", &config]), "--trace is --config, "),
+        (run(&["--config", &config, "--result", &config]), "--result is --config, "),
+        (run(&["--config", &link, "--pid-file", &link]), "--pid-file is --config, "),
+        (run(&["--seccomp", &config, "--pid-file", &config]), "--pid-file is --seccomp, "),
+        (exec(&["--process", &process, "--result", &process]), "--result is --process, "),
+        (exec(&["--process", &process, "--trace", &other]), "--trace is --process, "),
+        (format!("start --process {process} --pid-file {process} {id}"), "--pid-file is --process, "),
+        (run(&["--trace", &free, "--result", &around]), "--trace and --result are one file"),
+        (exec(&["--pid-file", &free, "--result", &free]), "--result and --pid-file are one file"),
+        (format!("restart --pid-file {free} --result {free} {id}"), "--result and --pid-file are one file"),
+        (format!("--log {log} {}", exec(&["--result", log])), "it is the file that --log names"),
+        (format!("--log {log} {}", exec(&["--pid-file", log])), "it is the file that --log names"),
+    ] {
+        let out = container.call(&args.split(' ').collect::<Vec<_>>()).fails();
+        assert!(out.contains(said) && texts() == before && !std::path::Path::new(&free).exists(), "{args}: {out}");
+    }
+    fs::rename(bundle.join("config.json"), &config).unwrap();
+    std::os::unix::fs::symlink(&config, bundle.join("config.json")).unwrap();
+    let out = container.call(&["run", "--bundle", dir, "--trace", &config, "another"]).fails();
+    assert!(out.contains("--trace is the configuration of the bundle"), "{out}");
+    container.call(&["exec", "--trace", "/dev/null", "--result", "/dev/null", id, "true"]).ok();
 }
 
 /// crun's state has a name that a file of anybody's has, too.

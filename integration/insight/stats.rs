@@ -195,6 +195,42 @@ fn one_that_cannot_be_read_is_named() {
     std::fs::remove_dir_all(&broken).unwrap();
 }
 
+/// Of what the system keeps from us, too, though nobody has named it: as `list` has it.
+#[test]
+fn who_may_not_look_is_not_shown_an_empty_table() {
+    if cannot_look() {
+        return;
+    }
+    let container = Bundle::idle().container();
+    container.create().ok();
+    let id = &*container.id;
+    let views = [&["stats"][..], &["stats", "--json"], &["memory"], &["top", "--once", "--interval", "1ms"]];
+    for view in views {
+        let few = |limit| {
+            let script = format!(r#"ulimit -n {limit}; exec "$@""#);
+            process::run(process::in_shell(&script, &command(&container, view)))
+        };
+        let few: Vec<_> = (4..24).map(few).collect();
+        let has = |out: &process::Output| {
+            out.stdout().contains(&format!("{id} ")) || out.stdout().contains(&format!("\"{id}\""))
+        };
+        assert!(few.iter().all(|out| out.code != 0 || has(out)), "{view:?}: {few:?}");
+        assert!(few.iter().any(|out| out.stderr().contains("cannot be read") && out.code == 1), "{view:?}: {few:?}");
+    }
+    // And what cannot be said in the log is said on standard error.
+    let broken = container.bundle.state_root().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    let log = container.bundle.dir.join("log");
+    std::fs::write(&log, "").unwrap();
+    std::fs::hard_link(&log, broken.join("state.json")).unwrap();
+    for view in views {
+        let said = call(&container, &[&["--log", log.to_str().unwrap()], view].concat()).fails();
+        assert!(said.contains("state: broken cannot be read"), "{view:?}: {said}");
+        assert!(view.contains(&"--json") || said.contains("warning: broken: "), "{view:?}: {said}");
+    }
+    std::fs::remove_dir_all(&broken).unwrap();
+}
+
 #[test]
 fn what_another_pid_namespace_hides_is_told() {
     if cannot_look() || lacks(&["pids"]) {

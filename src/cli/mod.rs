@@ -8,6 +8,7 @@
 //! warnings go; `dispatch` calls the verb, and `output`, `list` (with `filter`), `plan`, `check`, `features`, `version`, `help`,
 //! `man` (of `manual`) and `completion` print; `insight` executes the program that has the rest.
 
+pub mod apart;
 pub mod args;
 mod check;
 pub mod completion;

@@ -1,10 +1,14 @@
 //! What only all of the values of a command line together can tell: a function for each command that has something to be told.
 
+use std::path::Path;
+
+use super::apart::each_its_own;
 use super::args::{PoolAction, PoolArgs, SpecArgs, UpdateArgs};
 use super::put::Format;
-use crate::container::options::{Create, Exec, ProgramChoice, Run};
-use crate::container::outline::{Outline, OverlayChoice};
+use crate::container::options::{Create, Exec, ProgramChoice, ResultTo, Run, Start};
+use crate::container::outline::{Outline, OverlayChoice, SeccompChoice};
 use crate::error::{Error, Result, Stage};
+use crate::spec::CONFIG;
 use crate::spec::resources::Resources;
 use crate::state::check_pool_name;
 
@@ -12,7 +16,62 @@ fn refuse(what: &'static str) -> Result<()> {
     Err(Error::new(Stage::Args, what))
 }
 
+/// What a command writes, and reads: no file may be two of them. Where only one is named, as by engines, nothing is looked at.
+struct Files<'a> {
+    trace: Option<&'a Path>,
+    result: Option<&'a ResultTo>,
+    pid_file: Option<&'a Path>,
+    read: &'a [(&'a str, Option<&'a Path>)],
+}
+
+impl Files<'_> {
+    fn check(&self) -> Result<()> {
+        let Files { trace, result, pid_file, read } = self;
+        let result = result.and_then(|to| match to {
+            ResultTo::File(path) => Some(&**path),
+            ResultTo::Descriptor(_) => None,
+        });
+        let written = [("--trace", *trace), ("--result", result), ("--pid-file", *pid_file)];
+        let written: Vec<_> = written.iter().filter_map(|(name, path)| Some((*name, (*path)?))).collect();
+        let read: Vec<_> = read.iter().filter_map(|(name, path)| Some((*name, (*path)?))).collect();
+        each_its_own(&written, &read)
+    }
+}
+
+fn files_of_create(args: &Create, process: Option<&Path>) -> Result<()> {
+    let seccomp = match &args.outline.seccomp {
+        Some(SeccompChoice::File(path)) => Some(&**path),
+        Some(SeccompChoice::Docker | SeccompChoice::Unconfined) | None => None,
+    };
+    let mut read = vec![("--config", args.config.as_deref()), ("--seccomp", seccomp), ("--process", process)];
+    // It may be a link. That a pid file is what that leads to is not worth a look at each start.
+    let own = args.bundle.as_deref().unwrap_or(Path::new(".")).join(CONFIG);
+    if args.trace.is_some() || args.job.result.is_some() {
+        read.push(("the configuration of the bundle", Some(&own)));
+    }
+    Files {
+        trace: args.trace.as_deref(),
+        result: args.job.result.as_ref(),
+        pid_file: args.pid_file.as_deref(),
+        read: &read,
+    }
+    .check()
+}
+
+pub(super) fn restart(args: &Create) -> Result<()> {
+    files_of_create(args, None)
+}
+
+pub(super) fn start(args: &Start) -> Result<()> {
+    let (trace, pid_file) = (args.trace.as_deref(), args.pid_file.as_deref());
+    Files { trace, result: None, pid_file, read: &[("--process", args.program.process.as_deref())] }.check()
+}
+
 pub(super) fn exec(args: &Exec) -> Result<()> {
+    let read = [("--process", args.program.process.as_deref())];
+    let (trace, result) = (args.trace.as_deref(), args.job.result.as_ref());
+    Files { trace, result, pid_file: args.pid_file.as_deref(), read: &read }.check()?;
+
     if args.program.args.is_empty() && args.program.process.is_none() {
         return refuse("exec needs a command or --process FILE");
     }
@@ -25,6 +84,7 @@ pub(super) fn exec(args: &Exec) -> Result<()> {
 }
 
 pub(super) fn create(args: &Create) -> Result<()> {
+    files_of_create(args, None)?;
     check_template(args)?;
     check_outline(args)
 }
@@ -43,6 +103,7 @@ fn check_template(args: &Create) -> Result<()> {
 }
 
 pub(super) fn run(args: &Run) -> Result<()> {
+    files_of_create(&args.create, args.program.process.as_deref())?;
     if let Some(pool) = &args.pool {
         check_pool_name(pool)?;
         return check_program(&args.create);

@@ -269,7 +269,8 @@ verbs! {
         of |args| vec![&args.id];
     Restart(Create) "restart", Life, "start a stopped container once more",
         [id(set!(Restart(id)))] = Create::default(),
-        of |args| vec![&args.id], has |_| RequestFacts { outlived: true, ..RequestFacts::default() };
+        of |args| vec![&args.id], has |_| RequestFacts { outlived: true, ..RequestFacts::default() },
+        if |args| validate::restart(args);
     Restore(Restore) "restore", Change, "restore a container from a checkpoint",
         [id(set!(Restore(id)))] = Restore { bundle: ".".into(), ..Restore::default() },
         of |args| vec![&args.id], has |args| RequestFacts { outlived: args.detach, ..RequestFacts::default() };
@@ -288,7 +289,8 @@ verbs! {
     Start(Box<Start>) "start", Life, "run the program of a created container",
         [id(set!(Start(id))), command(set!(Start(program.args)))] = Box::default(),
         of |args| vec![&args.id],
-        has |args| RequestFacts { outlived: args.brings() && args.streams.is_none(), ..RequestFacts::default() };
+        has |args| RequestFacts { outlived: args.brings() && args.streams.is_none(), ..RequestFacts::default() },
+        if |args| validate::start(args);
     State(String) "state", Look, "print the state of a container as JSON", [id(set!(State()))] = String::new(),
         of |id| vec![id];
     Diff(DiffArgs) "diff", Look, "print what a container has changed in its root, where that is an overlay",

@@ -44,9 +44,28 @@ pub struct Discovery {
     /// Sorted by name.
     pub subjects: Vec<Subject>,
     /// What could not be read.
-    pub problems: Vec<String>,
+    pub problems: Problems,
     /// The names of all that are there, wanted or not, read or not.
     pub met: BTreeSet<String>,
+}
+
+/// What could not be read, or not be known.
+#[derive(Debug, Default)]
+pub struct Problems {
+    pub told: Vec<String>,
+    /// What the system kept from us, as it does where too much is open or rights are missing: whoever asked for all has not got it.
+    kept: Vec<String>,
+}
+
+impl Problems {
+    /// Notes it. What has gone meanwhile is not kept from anybody, nor is a state that is damaged.
+    pub fn add(&mut self, name: &str, error: &Error) {
+        let is_gone = |errno| matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::ESRCH);
+        if error.root_errno().is_some_and(|errno| !is_gone(errno)) {
+            self.kept.push(name.to_owned());
+        }
+        self.told.push(format!("{name}: {error}"));
+    }
 }
 
 impl<'a> Finder<'a> {
@@ -70,7 +89,7 @@ impl<'a> Finder<'a> {
             };
             match ids {
                 Ok(ids) => self.look_in(root, &ids, filters, &mut found),
-                Err(error) if self.roots.len() > 1 => found.problems.push(error.to_string()),
+                Err(error) if self.roots.len() > 1 => found.problems.add(&root.path().to_string_lossy(), &error),
                 Err(error) => return Err(error),
             }
         }
@@ -90,14 +109,16 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// An error where one that was named is not among the `shown` because of a problem with it, which has been told. The others
-    /// are worth to be shown before.
-    pub fn named_are_among(&self, shown: &[&Subject], problems: &[String]) -> Result<()> {
+    /// An error where one that was named is not among the `shown` because of a problem with it, which has been told, or where something was
+    /// kept from us, as `list` has it. The others are worth to be shown before.
+    pub fn all_are_shown(&self, shown: &[&Subject], problems: &Problems) -> Result<()> {
         let unread = |id: &&String| {
             let problem = format!("{id}: ");
-            !shown.iter().any(|subject| subject.id == **id) && problems.iter().any(|told| told.starts_with(&problem))
+            let has = |told: &String| told.starts_with(&problem);
+            !shown.iter().any(|subject| subject.id == **id) && problems.told.iter().any(has)
         };
-        let unread: Vec<&str> = self.ids.iter().filter(unread).map(String::as_str).collect();
+        let unread: BTreeSet<&str> = self.ids.iter().filter(unread).chain(&problems.kept).map(String::as_str).collect();
+        let unread: Vec<&str> = unread.into_iter().collect();
         match unread.as_slice() {
             [] => Ok(()),
             unread => Err(Error::new(Stage::State, format!("{} cannot be read", unread.join(", ")))),
@@ -107,7 +128,7 @@ impl<'a> Finder<'a> {
     /// The one container of this name.
     pub fn one(&self, global: &Global<'_>, id: &str) -> Result<Subject> {
         let mut found = self.look_for_all(&[])?;
-        found.problems.iter().for_each(|problem| (global.warn)(problem));
+        found.problems.told.iter().for_each(|problem| (global.warn)(problem));
         match (found.subjects.pop(), found.subjects.is_empty()) {
             (Some(subject), true) => Ok(subject),
             (Some(_), false) => Err(Error::new(Stage::Args, format!("{id} is the name of several containers"))
@@ -122,7 +143,7 @@ impl<'a> Finder<'a> {
                 Ok(None) => continue,
                 Ok(Some(subject)) if subject.is_wanted(filters) => found.subjects.push(subject),
                 Ok(Some(_)) => {}
-                Err(error) => found.problems.push(format!("{id}: {error}")),
+                Err(error) => found.problems.add(id, &error),
             }
             found.met.insert(id.clone());
         }

@@ -6,7 +6,7 @@ use brisk::proc::pid_namespace;
 use brisk::spec::status::Status;
 use brisk::sys::process::monotonic_ns;
 
-use crate::containers::Discovery;
+use crate::containers::{Discovery, Problems};
 use crate::subject::Subject;
 
 /// What one container uses. Everything that cannot be known is `None`.
@@ -47,7 +47,7 @@ pub struct Look {
     pub at_ns: u64,
     pub rows: Vec<Reading>,
     /// What could not be read.
-    pub problems: Vec<String>,
+    pub problems: Problems,
 }
 
 impl Look {
@@ -63,11 +63,11 @@ impl Look {
                         row.rates = rates(past, &row, at_ns.saturating_sub(before.at_ns));
                     }
                     if row.seems_hidden() {
-                        look.problems.push(format!("{} is called stopped, but tasks are in its cgroup: its first process may be one of another pid namespace", row.subject.id));
+                        look.problems.told.push(format!("{} is called stopped, but tasks are in its cgroup: its first process may be one of another pid namespace", row.subject.id));
                     }
                     look.rows.push(row);
                 }
-                Err(error) => look.problems.push(format!("{}: {error}", subject.id)),
+                Err(error) => look.problems.add(&subject.id, &error),
             }
         }
         look

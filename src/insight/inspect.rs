@@ -32,9 +32,9 @@ pub fn inspect(global: &Global<'_>, id: &String) -> Result<()> {
     let subject = Finder::new(global, std::slice::from_ref(id))?.one(global, id)?;
     let mut look = Look::at(Discovery { subjects: vec![subject], ..Discovery::default() }, None);
     let Some(reading) = look.rows.pop() else {
-        return Err(Error::new(Stage::Cgroup, look.problems.concat()));
+        return Err(Error::new(Stage::Cgroup, look.problems.told.concat()));
     };
-    look.problems.iter().for_each(|problem| (global.warn)(problem));
+    look.problems.told.iter().for_each(|problem| (global.warn)(problem));
     let mut value = json::row(&reading, json::Rated::No);
     let subject = &reading.subject;
     let root = StateRoot::choose(Some(&subject.root), Path::new("/"), &Caller::default())?;

@@ -24,7 +24,7 @@ pub fn line(value: &Value) -> Result<String> {
 /// A look; with rates where there was one before it.
 pub fn look(look: &Look, rates: Rated) -> Value {
     let rows: Vec<Value> = look.rows.iter().map(|one| row(one, rates)).collect();
-    json!({ "version": VERSION, "monotonicNs": look.at_ns, "containers": rows, "problems": look.problems })
+    json!({ "version": VERSION, "monotonicNs": look.at_ns, "containers": rows, "problems": look.problems.told })
 }
 
 /// Whether rates are part of it.

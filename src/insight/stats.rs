@@ -18,7 +18,7 @@ pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {
     let search = Finder::new(global, ids)?;
     let look = Look::at(search.look_for_all(filters)?, None);
     if *format != StatsFormat::Json {
-        look.problems.iter().for_each(|problem| (global.warn)(problem));
+        look.problems.told.iter().for_each(|problem| (global.warn)(problem));
     }
     output::print(&match format {
         StatsFormat::Json => json::text(&json::look(&look, json::Rated::No))?,
@@ -29,7 +29,7 @@ pub fn stats(global: &Global<'_>, args: &StatsArgs) -> Result<()> {
             lines.join("\n") + "\n"
         }
     })?;
-    search.named_are_among(&look.subjects(), &look.problems)
+    search.all_are_shown(&look.subjects(), &look.problems)
 }
 
 const COLUMNS: &[Column] = &[
@@ -177,6 +177,7 @@ pub mod tests {
     use brisk::state::ProcessId;
 
     use super::*;
+    use crate::containers::Problems;
     use crate::figures::Rates;
     use crate::subject::{RuntimeKind, Subject};
 
@@ -243,7 +244,7 @@ pub mod tests {
         };
         let id = "0e5574283393010ba08be4e5d1dbc0d3ad6ff2e0b6a1ae4d35c8b7aaf5b0a1de";
         let ended = Reading { subject: subject(id, RuntimeKind::Runc, Status::Stopped), ..unknown.clone() };
-        Look { at_ns: 5, rows: vec![ended, unknown, busy], problems: vec![] }
+        Look { at_ns: 5, rows: vec![ended, unknown, busy], problems: Problems::default() }
     }
 
     #[test]

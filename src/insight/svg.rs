@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
+use brisk::cli::apart::Written;
 use brisk::cli::log::printable;
 use brisk::cli::output::{self, Audience};
 use brisk::cli::put::Format;
 use brisk::error::{Context, Error, Result, Stage};
-use brisk::state::{StateRoot, container_around, identity};
+use brisk::state::{StateRoot, container_around};
 use brisk::sys::destination::{self, Destination};
 use brisk::sys::fs;
 use nix::errno::Errno;
@@ -138,24 +139,6 @@ impl NamedFile {
         found.map_err(Error::of_destination)
     }
 
-    /// Whether both are one.
-    fn is(&self, other: &NamedFile) -> bool {
-        let one = match (self, other) {
-            (NamedFile::Stdout, NamedFile::Stdout) => true,
-            (NamedFile::File(one, _), NamedFile::File(other, _)) => one.is(other),
-            _ => false,
-        };
-        one || self.kept().is_some_and(|file| other.kept() == Some(file))
-    }
-
-    /// Which file it is, if that is there.
-    fn kept(&self) -> Option<(u64, u64)> {
-        match self {
-            NamedFile::Stdout => fs::stat(fs::STDOUT).ok().and_then(|stat| destination::kept(&stat)),
-            NamedFile::File(destination, _) => destination.kept(),
-        }
-    }
-
     /// [`NamedFile::write`] of what cannot be had again: a reader that went away is an error.
     pub fn keep(&self, text: &str) -> Result<()> {
         match self {
@@ -175,6 +158,24 @@ impl NamedFile {
     }
 }
 
+impl Written for NamedFile {
+    fn is(&self, other: &NamedFile) -> bool {
+        let one = match (self, other) {
+            (NamedFile::Stdout, NamedFile::Stdout) => true,
+            (NamedFile::File(one, _), NamedFile::File(other, _)) => one.is(other),
+            _ => false,
+        };
+        one || self.kept().is_some_and(|file| other.kept() == Some(file))
+    }
+
+    fn kept(&self) -> Option<(u64, u64)> {
+        match self {
+            NamedFile::Stdout => fs::stat(fs::STDOUT).ok().and_then(|stat| destination::kept(&stat)),
+            NamedFile::File(destination, _) => destination.kept(),
+        }
+    }
+}
+
 /// Whether a picture is what standard output is for. JSON that was asked for has no place there then.
 pub fn takes_stdout(file: &Path, format: Format) -> Result<bool> {
     let takes = file == Path::new("-");
@@ -185,26 +186,10 @@ pub fn takes_stdout(file: &Path, format: Format) -> Result<bool> {
     Ok(takes)
 }
 
-/// Refuses files of which one would be lost: two texts in one, or one in the place of what is read. Each has what it is called.
-pub fn each_its_own(written: &[(&str, &NamedFile)], read: &[(&str, &Path)]) -> Result<()> {
-    for (at, (name, file)) in written.iter().enumerate() {
-        if let Some((other, _)) = written[..at].iter().find(|(_, other)| file.is(other)) {
-            return Err(Error::new(Stage::Args, format!("{other} and {name} are one file")));
-        }
-        let is_read = |path: &Path| {
-            let found = identity(path);
-            found.is_some() && file.kept() == found
-        };
-        if let Some((other, path)) = read.iter().find(|(_, path)| is_read(path)) {
-            return Err(Error::new(Stage::Args, format!("{name} is {other}, {}", path.display()))
-                .with_hint("what is read is not written over"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use brisk::cli::apart::each_its_own;
+
     use super::*;
 
     #[test]

@@ -49,7 +49,7 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
         let text = match format {
             Format::Json => json::line(&json::look(&look, json::Rated::Yes))?,
             Format::Table => {
-                look.problems.iter().for_each(|problem| (global.warn)(problem));
+                look.problems.told.iter().for_each(|problem| (global.warn)(problem));
                 let end = if *once { "\n" } else { "\n\n" };
                 table(&look.rows, looks).join("\n") + end
             }
@@ -58,7 +58,7 @@ pub fn top(global: &Global<'_>, args: &TopArgs) -> Result<u8> {
             return Ok(0);
         }
         if *once {
-            return search.named_are_among(&look.subjects(), &look.problems).map(|()| 0);
+            return search.all_are_shown(&look.subjects(), &look.problems).map(|()| 0);
         }
         before = look;
     }
@@ -357,7 +357,7 @@ fn status(look: &Look, ui: &Ui, looks: Looks, width: usize) -> String {
         let note = if known { "" } else { "  no such field" };
         return cut(&format!("filter: {}{cursor}{note}", ui.filter), width, looks);
     }
-    match look.problems.as_slice() {
+    match look.problems.told.as_slice() {
         [] => String::new(),
         [first, others @ ..] => {
             let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn a_picture_fits_the_terminal() {
         let mut look = look();
-        look.problems = vec!["x: bad \x1b[2J".to_owned(), "y".to_owned()];
+        look.problems.told = vec!["x: bad \x1b[2J".to_owned(), "y".to_owned()];
         sort_rows(&mut look.rows, SortKey::Cpu, Order::Usual);
         for (width, height) in [(40, 6), (80, 24), (160, 12)] {
             let looks = Looks { unicode: width > 40, width: Some(width), ..Looks::PLAIN };

@@ -17,6 +17,11 @@ pub(super) fn is(stat: &libc::stat) {
     APPENDED.get_or_init(|| (stat.st_dev, stat.st_ino));
 }
 
+/// Whether fstat(2) says this of it.
+pub(super) fn is_it(stat: &libc::stat) -> bool {
+    APPENDED.get() == Some(&(stat.st_dev, stat.st_ino))
+}
+
 /// Whether there is one.
 pub(super) fn is_known() -> bool {
     APPENDED.get().is_some()
@@ -29,7 +34,7 @@ pub fn may_append() -> bool {
 
 /// For whoever reads a file of which fstat(2) says this: ETXTBSY where messages are appended to it, of which it gets no more.
 pub(super) fn refuse(stat: &libc::stat) -> Result<()> {
-    if APPENDED.get() != Some(&(stat.st_dev, stat.st_ino)) {
+    if !is_it(stat) {
         return Ok(());
     }
     WAS_TO_BE_READ.store(true, Relaxed);

@@ -15,8 +15,17 @@ use super::{Result, appended, fs, process, unnamed};
 /// How long whoever reads a stream may take before the rest is lost.
 pub const FLUSH: Duration = Duration::from_secs(3);
 
-/// What brisk itself reads is called so, wherever it is: a bundle, and the state of a container or a pool.
-const READ: [&str; 6] = ["config.json", "config.json.unready", "state.json", "pool.json", "exec.fifo", "end.fifo"];
+/// What brisk itself reads is called so, wherever it is: a bundle, the state of a container or a pool, an overlay's holder, and its settings.
+const READ: [&str; 8] = [
+    "config.json",
+    "config.json.unready",
+    "state.json",
+    "pool.json",
+    "exec.fifo",
+    "end.fifo",
+    ".brisk-holder",
+    "trusted-annotations",
+];
 
 /// Whether a file may not be written because it is called as one that brisk reads: a slip would cost a bundle, or leave a container
 /// that nothing can end. Where they are need not be known for that. crun's state has a name that files of others have, too: it is looked at.
@@ -24,23 +33,38 @@ pub fn is_read(path: &Path) -> bool {
     let has = |name: &str| path.file_name().is_some_and(|own| own == name);
     let is_of_crun = || {
         let text = RegularFile::find(path).and_then(|file| file.map_or(Ok(Vec::new()), |file| file.read(1 << 16)));
-        text.is_ok_and(|text| text.windows(CRUN_KEY.len()).any(|word| word == CRUN_KEY))
+        text.is_ok_and(|text| contains(&text, CRUN_KEY))
     };
     READ.iter().any(|read| has(read)) || has("status") && is_of_crun()
 }
 
 /// What every `status` of crun's has in it.
 const CRUN_KEY: &[u8] = b"\"process-start-time\"";
+/// And every configuration, every state of brisk's and of runc's, and every pool. In a line of a log the quotes would be escaped.
+const KEYS: [&[u8]; 4] = [CRUN_KEY, b"\"ociVersion\"", b"\"init_process_pid\"", b"\"trustAnnotations\""];
+
+fn contains(text: &[u8], key: &[u8]) -> bool {
+    text.windows(key.len()).any(|word| word == key)
+}
+
+/// Whether it is one of those that brisk reads, by what is in it. One that we may not read is not.
+fn reads_as_read(path: &CStr) -> bool {
+    let mut text = vec![0; 1 << 20];
+    let file = fs::open(fs::CWD, path, libc::O_RDONLY | libc::O_NONBLOCK, 0);
+    let len = file.and_then(|file| fs::read(file.as_fd(), &mut text)).unwrap_or(0);
+    KEYS.iter().any(|key| contains(&text[..len], key))
+}
 
 /// Opens a file that every message of this program is appended to, without waiting for anybody. EEXIST: it is, by whatever links,
-/// called as what brisk reads. A link is followed: the path is the caller's own, and /dev/stderr is one. What is read under another
-/// name is not appended to once that is known ([`refuse_appended`]).
+/// called as what brisk reads; EMLINK: it has several names, and what brisk reads in it. A link is followed: the path is the caller's own,
+/// and /dev/stderr is one. What is read under another name is not appended to once that is known ([`refuse_appended`]).
 pub fn append(path: &Path) -> Result<OwnedFd> {
     if is_read(path) {
         return Err(Errno::EEXIST);
     }
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK;
-    let file = fs::open(fs::CWD, &fs::c_path(path)?, flags, 0o644)?;
+    let path_text = fs::c_path(path)?;
+    let file = fs::open(fs::CWD, &path_text, flags, 0o644)?;
     let mut name = [0; libc::PATH_MAX as usize];
     // Without proc only what it is called is known.
     if fs::path_of(file.as_fd(), &mut name).is_ok_and(|real| is_read(Path::new(OsStr::from_bytes(real)))) {
@@ -48,6 +72,10 @@ pub fn append(path: &Path) -> Result<OwnedFd> {
     }
     let stat = fs::stat(file.as_fd())?;
     if fs::kind(&stat) == libc::S_IFREG {
+        // A hard link to such a file says nothing of that, but that there is another name: a backup of logs may have made that.
+        if stat.st_nlink > 1 && reads_as_read(&path_text) {
+            return Err(Errno::EMLINK);
+        }
         appended::is(&stat);
     }
     Ok(file)
@@ -70,7 +98,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Looks it up. EEXIST: it is called as what brisk reads.
+    /// Looks it up. EEXIST: it is called as what brisk reads; ETXTBSY: messages are appended to it.
     pub fn open(path: &Path) -> Result<Destination> {
         if path.as_os_str().is_empty() {
             return Err(Errno::ENOENT);
@@ -86,6 +114,8 @@ impl Destination {
         match fs::stat_at(dir.as_fd(), &name) {
             Err(Errno::ENOENT) => Ok(Destination::Name(dir, name)),
             Err(errno) => Err(errno),
+            // It would have the name, and what is appended from then on none.
+            Ok(stat) if appended::is_it(&stat) => Err(Errno::ETXTBSY),
             Ok(stat) => match fs::kind(&stat) {
                 libc::S_IFREG | libc::S_IFLNK => Ok(Destination::Name(dir, name)),
                 libc::S_IFDIR => Err(Errno::EISDIR),

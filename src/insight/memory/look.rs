@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::aside::{Aside, aside};
 use super::caches::{Caches, CopySet};
 use super::smaps::{self, Mapped, MappedFile};
-use crate::containers::Discovery;
+use crate::containers::{Discovery, Problems};
 use crate::figures::{Look, Reading};
 use crate::procdir::ProcDir;
 use crate::subject::Subject;
@@ -37,7 +37,7 @@ pub struct MemoryLook {
     pub caches: Caches,
     /// Files that are in memory more than once; `None` where we may not know.
     pub copies: Option<Vec<CopySet>>,
-    pub problems: Vec<String>,
+    pub problems: Problems,
 }
 
 /// One container.
@@ -86,7 +86,7 @@ impl MemoryLook {
             let id = reading.subject.id.clone();
             // Of one alone, as when its cgroup is read.
             if let Err(error) = look.take(reading, end) {
-                look.problems.push(format!("{id}: {error}"));
+                look.problems.add(&id, &error);
             }
         }
         look.settle()?;
@@ -147,7 +147,7 @@ impl MemoryLook {
         }
         if unread > 0 {
             let id = &container.reading.subject.id;
-            self.problems.push(format!("{id}: the memory of {unread} processes cannot be read"));
+            self.problems.told.push(format!("{id}: the memory of {unread} processes cannot be read"));
         }
         container.files = files.into_values().collect();
         self.containers.push(container);
@@ -163,7 +163,7 @@ impl MemoryLook {
         }
         let (copies, unseen) = self.caches.copies()?;
         if unseen > 0 {
-            self.problems.push(format!("files of one size that were not compared: {unseen}"));
+            self.problems.told.push(format!("files of one size that were not compared: {unseen}"));
         }
         self.copies = copies;
         Ok(())
@@ -194,7 +194,7 @@ impl MemoryLook {
             "containers": self.containers.iter().map(|container| container.json(&self.caches)).collect::<Vec<_>>(),
             "shared": shared,
             "copies": self.copies.as_ref().map(|sets| sets.iter().map(set).collect::<Vec<_>>()),
-            "problems": self.problems,
+            "problems": self.problems.told,
         })
     }
 
@@ -346,6 +346,6 @@ mod tests {
         let read: Vec<(usize, usize)> =
             look.containers.iter().map(|container| (container.processes.len(), container.unread)).collect();
         assert_eq!(read, [(1, 0), (0, 1)]);
-        assert_eq!(look.problems, ["own: the memory of 1 processes cannot be read"]);
+        assert_eq!(look.problems.told, ["own: the memory of 1 processes cannot be read"]);
     }
 }

@@ -10,6 +10,7 @@ mod picture;
 mod smaps;
 mod tables;
 
+use brisk::cli::apart::each_its_own;
 use brisk::cli::args::MemoryArgs;
 use brisk::cli::output;
 use brisk::cli::put::Format;
@@ -31,12 +32,12 @@ pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
     let roots = roots(global)?;
     let picture = svg.as_deref().map(|file| NamedFile::find(file, &roots)).transpose()?;
     if let Some(file) = picture.as_ref().filter(|_| !only_picture) {
-        svg::each_its_own(&[("--svg", file), ("standard output", &NamedFile::Stdout)], &[])?;
+        each_its_own(&[("--svg", file), ("standard output", &NamedFile::Stdout)], &[])?;
     }
     let search = Finder::new(global, ids)?;
     let look = MemoryLook::at(search.look_for_all(filters)?)?;
     if *format != Format::Json {
-        look.problems.iter().for_each(|problem| (global.warn)(problem));
+        look.problems.told.iter().for_each(|problem| (global.warn)(problem));
     }
     if let Some(file) = picture {
         file.write(&picture::draw(&look))?;
@@ -51,5 +52,5 @@ pub fn memory(global: &Global<'_>, args: &MemoryArgs) -> Result<()> {
         }
     })?;
     let shown: Vec<_> = look.containers.iter().map(|container| &container.reading.subject).collect();
-    search.named_are_among(&shown, &look.problems)
+    search.all_are_shown(&shown, &look.problems)
 }

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use brisk::cli::apart::each_its_own;
 use brisk::cli::args::RecordArgs;
 use brisk::cli::{insight, scan};
 use brisk::container::options::Global;
@@ -42,9 +43,9 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::containers::roots;
+use crate::json;
 use crate::looks::Looks;
 use crate::svg::NamedFile;
-use crate::{json, svg};
 
 use calls::{CallNames, FilterLoad};
 use filter::OwnFilter;
@@ -156,11 +157,11 @@ fn files(global: &Global<'_>, args: &RecordArgs, bundle: &Path) -> Result<(Named
     let config = bundle.join(CONFIG);
     let mut read = vec![("the configuration of the bundle", &*config)];
     read.extend(args.config.as_deref().map(|path| ("--config", path)));
-    svg::each_its_own(&written, &read)?;
+    each_its_own(&written, &read)?;
     // To what is in a profile can be added, and it may be asked what of that was not used now.
     let written = if args.merge { &written[1..] } else { &written };
     let compared: Vec<_> = args.compare.as_deref().map(|path| ("--compare", path)).into_iter().collect();
-    svg::each_its_own(written, &compared)?;
+    each_its_own(written, &compared)?;
     Ok((profile, report))
 }
 

@@ -10,6 +10,7 @@ mod timeline;
 
 use std::path::Path;
 
+use brisk::cli::apart::each_its_own;
 use brisk::cli::args::TraceArgs;
 use brisk::cli::output;
 use brisk::cli::put::Format;
@@ -96,7 +97,7 @@ impl PictureFiles {
             .into_iter()
             .filter_map(|(name, path)| Some((name, path?)))
             .collect();
-        svg::each_its_own(&written, &read)
+        each_its_own(&written, &read)
     }
 
     fn write(&self, svg: impl Fn() -> String, html: impl Fn() -> String) -> Result<StdoutUse> {
