@@ -6,12 +6,12 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::CheckArgs;
-use super::log::printable;
 use super::output;
 use super::put::Format;
 use super::version::VERSION;
 use crate::container::options::Global;
 use crate::container::{self, Misfit, Severity};
+use crate::error::printable;
 use crate::error::{LONGEST_MESSAGE, Result, bounded};
 use crate::host::check::CheckFacts;
 use crate::host::findings::{Finding, Verdict, findings};

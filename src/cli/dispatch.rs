@@ -7,7 +7,6 @@ use super::args::{
     EventsArgs, ListArgs, MountsAction, MountsArgs, PoolAction, PoolArgs, PsArgs, SpecArgs, UpdateArgs, WaitArgs,
 };
 use super::filter::ListFormat;
-use super::log::printable;
 use super::output::Audience;
 use super::put::Format;
 use super::verbs::Request;
@@ -15,6 +14,7 @@ use super::{check, completion, features, insight, list, man, output, plan};
 use crate::compose::{ReportRow, compose};
 use crate::container;
 use crate::container::options::{Global, LimitChange, NewPool, Update};
+use crate::error::printable;
 use crate::error::{Context, Origins, Result, SaidBy, Stage};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use super::filter::{ANNOTATION, ListFilter};
-use super::log::printable;
 use super::output::align;
 use crate::container::View;
+use crate::error::printable;
 use crate::state::parse_rfc3339;
 
 /// A field of a container; nothing where it has none of that.

@@ -16,8 +16,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::SystemTime;
 
-pub use crate::error::printable;
-use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded};
+use crate::error::{Context, Error, LONGEST_MESSAGE, Result, Stage, bounded, printable};
 use crate::state::rfc3339;
 use crate::sys::appended::may_append;
 use crate::sys::destination::append;

@@ -4,7 +4,7 @@
 //! ([`flags`]) are the single source of the parser, help, manual pages and completions.
 //!
 //! The modules, in the order of the work: `args` and the options of `container` are what a command is told; `scan` reads argv by
-//! the tables (`elsewhere`: what they are called in engines), `put` a value by the type of its field (`narrow`: not all of them), `validate` all of them together; `log` is where errors and
+//! the tables (`elsewhere`: what they are called in engines), `put` a value by the type of its field (`narrow`: not all of them), `validate` all of them together (`apart`: their files); `log` is where errors and
 //! warnings go; `dispatch` calls the verb, and `output`, `list` (with `filter`), `plan`, `check`, `features`, `version`, `help`,
 //! `man` (of `manual`) and `completion` print; `insight` executes the program that has the rest.
 

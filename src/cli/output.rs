@@ -6,10 +6,10 @@ use nix::errno::Errno;
 use serde::Serialize;
 use serde_json::json;
 
-use super::log::printable;
 use crate::container::options::Transfer;
 use crate::container::pool::PoolView;
 use crate::container::{TransferRow, View};
+use crate::error::printable;
 use crate::error::{Context, Result, Stage, is_unseen, width as shown_width};
 use crate::plan::cgroup::transfer::Share;
 use crate::sys::descriptor::is_writable;

@@ -5,10 +5,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::{PlanArgs, PlanFormat};
-use super::log::printable;
 use super::output;
 use crate::container::options::Global;
 use crate::container::{self, PlanOf};
+use crate::error::printable;
 use crate::error::{Context, Result, Stage};
 use crate::host::Host;
 use crate::plan::Plan;

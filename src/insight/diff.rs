@@ -54,9 +54,8 @@ pub fn diff(global: &Global<'_>, args: &DiffArgs) -> Result<()> {
             output::print(&json::text(&json!(list))?)
         }
         Format::Table => {
-            let line = |change: &PathChange| {
-                format!("{} {}\n", change.kind.letter(), brisk::cli::log::printable(&change.path()))
-            };
+            let line =
+                |change: &PathChange| format!("{} {}\n", change.kind.letter(), brisk::error::printable(&change.path()));
             output::print(&changes.iter().map(line).collect::<String>())
         }
     }

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use brisk::cli::apart::Written;
-use brisk::cli::log::printable;
 use brisk::cli::output::{self, Audience};
 use brisk::cli::put::Format;
+use brisk::error::printable;
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::state::{StateRoot, container_around};
 use brisk::sys::destination::{self, Destination};

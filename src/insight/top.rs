@@ -361,7 +361,7 @@ fn status(look: &Look, ui: &Ui, looks: Looks, width: usize) -> String {
         [] => String::new(),
         [first, others @ ..] => {
             let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
-            let line = brisk::cli::log::printable(&(first.clone() + &more));
+            let line = brisk::error::printable(&(first.clone() + &more));
             looks.paint(Tone::Warning, &cut(&line, width, looks))
         }
     }

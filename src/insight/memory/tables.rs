@@ -1,6 +1,6 @@
 //! The tables of `memory`.
 
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use brisk::spec::status::Status;
 
 use super::look::{ContainerMemory, MemoryLook};

@@ -1,6 +1,6 @@
 //! Lines that fit: a label, and text beside it that goes on below itself.
 
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use brisk::error::{fitting, width};
 
 use crate::looks::{Looks, Tone};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use brisk::error::width;
 
 use super::document::PlanDocument;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use brisk::cli::args::RecordFor;
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use brisk::error::{Error, LONGEST_NAME, Result, Stage, bounded};
 use brisk::plan::seccomp::{Arch, Width};
 use brisk::spec;

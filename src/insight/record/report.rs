@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use brisk::cli::args::RecordFor;
-use brisk::cli::log::printable;
 use brisk::cli::put::Word;
+use brisk::error::printable;
 use brisk::error::width;
 use brisk::plan::process::caps;
 use brisk::spec::seccomp::Seccomp;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use serde_json::{Value, json};
 
 use super::timeline::{Emphasis, Timeline, TraceSide, TracedStep, ms, rounded};

@@ -1,6 +1,6 @@
 //! The tables of `trace`.
 
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use brisk::error::width;
 
 use super::compare::{ComparedStep, largest};

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use brisk::cli::log::printable;
+use brisk::error::printable;
 use brisk::error::{Context, Error, Result, Stage};
 use brisk::spec;
 use serde_json::{Value, json};
