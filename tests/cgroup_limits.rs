@@ -620,3 +620,50 @@ fn every_file_of_the_registry_is_written() {
         controller (src/plan/cgroup) does that, and the fixture needs a field that asks for it"
     );
 }
+
+/// What is not put as it is, or has a range: field, number, and what the files of v1 and v2 get.
+const CONVERTED: &[(&str, i64, &str, &str)] = &[
+    ("memory/swappiness", 67, "67", ""),
+    ("cpu/shares", 12_345, "12345", "745"),
+    ("cpu/period", 234_567, "234567", "max 234567"),
+    ("cpu/quota", 1_234_567, "1234567", "1234567 100000"),
+    ("cpu/realtimeRuntime", 234_567, "234567", ""),
+    ("cpu/idle", 1, "1", "1"),
+    ("blockIO/weight", 567, "567", "567"),
+    ("blockIO/leafWeight", 567, "567", ""),
+    ("weightDevice/weight", 567, "8:0 567", "8:0 567"),
+    ("weightDevice/leafWeight", 567, "8:0 567", ""),
+];
+
+/// A limit that was made of another's lines: put only beside that one, from its value, or in its unit.
+#[test]
+fn each_limit_alone_is_in_its_file_as_it_is() {
+    // What is no number; and swap, which is nothing without a limit of memory.
+    let other = ["memory/disableOOMKiller", "cpu/cpus", "cpu/mems", "memory/swap"];
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for file in files::ALL.iter().filter(|file| file.field.is_some_and(|field| !other.contains(&field))) {
+        let field = file.field.unwrap();
+        let row = CONVERTED.iter().find(|row| row.0 == field);
+        let (_, number, v1_text, v2_text) = *row.unwrap_or(&(field, 1_234_567, "1234567", "1234567"));
+        let asked = with_number(file, number).to_string();
+        let hosts = [(host("v1"), Version::V1, v1_text), (v2(), Version::V2, v2_text)];
+        for (layout, _, text) in hosts.into_iter().filter(|(_, version, _)| file.is_of(*version)) {
+            for phase in [Phase::Create, Phase::Update] {
+                let writes = writes_in(&asked, &layout, phase).unwrap_or_else(|error| vec![error]).join("|");
+                let is_it = |write: &str| {
+                    let (name, value) = write.split_once('=').unwrap_or_default();
+                    // It has another range than the one of the scheduler.
+                    let text = if *file == files::IO_WEIGHT { "5626" } else { text };
+                    name == file.name && value == text
+                };
+                seen += 1;
+                if writes.split('|').filter(|write| is_it(write)).count() != 1 {
+                    wrong.push(format!("{asked} alone: {} is to get {text:?} by {phase:?}: {writes}", file.name));
+                }
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+    let next = "a value goes into its own file as it is, whatever else is asked for, or how it is converted is a row of CONVERTED";
+    assert!(wrong.is_empty(), "\n{}\n{next}", wrong.join("\n"));
+}

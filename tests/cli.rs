@@ -465,6 +465,17 @@ fn every_flag_is_taken_in_both_forms() {
                 };
                 let (with, without) = (read(&line(&given)), read(&line("")));
                 assert!(with != without || means_nothing(flag), "{given} changes nothing of {scope:?}");
+                if flag.value == FlagValue::Switch && flag.listed {
+                    let said = |word: &str| line(&format!("--{}={word}", flag.long));
+                    // Which of these was given counts: config.json has the field, too.
+                    let kept = ["read-only", "tty", "no-terminal"].contains(&flag.long);
+                    assert!(read(&said("false")) == without || kept, "--{}=false of {scope:?}", flag.long);
+                    assert!(
+                        parse(&argv(&said("banana"))).is_err(),
+                        "--{}=banana of {scope:?} is taken for a yes or no",
+                        flag.long
+                    );
+                }
                 if with != without {
                     made.entry(format!("{scope:?} {with:?} {without:?}")).or_default().insert(flag.long);
                 }

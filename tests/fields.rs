@@ -3,7 +3,7 @@
 //! in `flag_tests`: a row without a statement of what is done, or whose test does not exist, fails. `UPDATE_DOCS=1` writes
 //! the file anew. `integration/deaf` checks that the tests notice when the field or flag is not seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use brisk::cli::features;
@@ -152,6 +152,41 @@ fn errors_name_fields_that_there_are() {
         }
     }
     assert!(seen > 20, "only {seen} fields");
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// Who has said a field is found by its path: with another, the error is one of a file that nobody wrote; and a flag that there is
+/// not helps nobody.
+#[test]
+fn origins_name_fields_and_flags_that_there_are() {
+    let mut known = BTreeMap::new();
+    let everything = std::fs::read(fixture("bundles/everything/config.json")).unwrap();
+    paths(&serde_json::from_slice(&everything).unwrap(), "", &mut known);
+    let there = |path: &str| known.keys().any(|known| is_below(&known.replace("[]", ""), path));
+    let flags: BTreeSet<&str> =
+        crate::flag_tests::scopes().into_iter().flat_map(|(_, flags)| flags).map(|flag| flag.long).collect();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for file in crate::architecture::sources().into_iter().filter(|file| file.name().to_string() != "error/origins.rs")
+    {
+        let code = crate::architecture::code_of(&file).split_whitespace().collect::<Vec<_>>().join(" ");
+        // Rows are `"path", "--flag"`, of `UpdateArgs` below the limits.
+        for (before, rest) in code.match_indices("\", \"--").map(|(at, found)| (&code[..at], &code[at + found.len()..]))
+        {
+            if !code.contains("Origins") {
+                break;
+            }
+            let path = before.rsplit('"').next().unwrap_or_default();
+            let flag = rest.split('"').next().unwrap_or_default();
+            seen += 1;
+            if !there(path) && !there(&format!("linux.resources.{path}")) {
+                wrong.push(format!("src/{}: there is no field {path}, which --{flag} is to have said", file.name()));
+            }
+            if !flags.contains(flag) {
+                wrong.push(format!("src/{}: there is no --{flag}, which is to have said {path}", file.name()));
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} rows");
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 

@@ -320,6 +320,17 @@ fn a_flag_that_is_not_listed_has_a_reason() {
     assert!(differ.is_empty(), "{differ:?}: {next}");
 }
 
+/// A row that was copied, with the words of the other.
+#[test]
+fn no_two_flags_of_a_command_are_described_alike() {
+    for (verb, flags) in scopes() {
+        for (index, flag) in flags.iter().enumerate().filter(|(_, flag)| flag.listed) {
+            let other = flags[..index].iter().find(|other| other.listed && other.help == flag.help);
+            assert!(other.is_none(), "{verb}: --{} and {other:?} have the same line of help", flag.long);
+        }
+    }
+}
+
 /// A row that names a test of something else would go unnoticed until somebody runs all tests with deaf briskes. So the test,
 /// or a function of its file that it calls, has to use the flag.
 #[test]

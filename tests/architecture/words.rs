@@ -341,12 +341,51 @@ const SAYS: &[&str] =
     &["assert", "panic!", "unwrap", "expect", ".ok()", ".fails", "refused(", ".exits(", "fail(", "check("];
 
 /// Who tells that a test does not run: `skip_unless` and its kin, and functions of files that call them.
-const SKIPS: &[&str] = &["skip", "lacks(", "_only(", "only_", "not_here(", "cannot_", "without_", "no_"];
+const SKIPS: &[&str] =
+    &["skip", "lacks(", "_only(", "only_", "not_here(", "cannot_", "without_", "no_", "misc_devices("];
 
-/// Whether a test that returns after this has said nothing: neither has it claimed anything, nor asked who would tell.
-fn is_silent(before: &str) -> bool {
-    let condition = before.rfind(" if ").map_or("", |at| &before[at..]);
-    !SKIPS.iter().any(|word| condition.contains(word)) && !crate::flag_tests::claims(before)
+/// Whether who does not go on by this statement has said why: `skip_unless` and its kin, or a function of the file that asks them.
+fn tells(text: &str, statement: &str) -> bool {
+    // With "not", who has told goes on and who has not is silent.
+    let turned = ["!brisk_only(", "!skip_", "!lacks("].iter().any(|word| statement.contains(word));
+    let by_name = |statement: &str| SKIPS.iter().any(|word| statement.contains(word));
+    let called = || {
+        let names = statement
+            .match_indices('(')
+            .map(|(at, _)| statement[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_'));
+        names.filter_map(|mut words| words.next()).any(|name| by_name(&crate::flag_tests::reached(text, name)))
+    };
+    !turned && (by_name(statement) || called())
+}
+
+/// Whether a test of this file that returns after this has said nothing: neither has it claimed anything, nor told why it does not.
+fn is_silent(text: &str, before: &str) -> bool {
+    let starts = [" if ", " let "].iter().filter_map(|word| before.rfind(word)).max();
+    !crate::flag_tests::claims(before) && !starts.is_some_and(|at| tells(text, &before[at..]))
+}
+
+/// What is before each return of a test, which has no value: one with a value is a closure's.
+fn returns(body: &str) -> impl Iterator<Item = &str> {
+    let ends = |at: usize| body[at + "return".len()..].trim_start().starts_with([';', '}', ',']);
+    body.match_indices("return").filter(move |(at, _)| ends(*at)).map(|(at, _)| &body[..at])
+}
+
+/// A test without what it does only if a pattern fits, and nobody tells where it does not.
+fn without_if_let(text: &str, body: &str) -> String {
+    let mut left = String::new();
+    let mut lines = body.lines();
+    while let Some(line) = lines.next() {
+        let indent = line.len() - line.trim_start().len();
+        if line.trim_start().starts_with("if let ") && !tells(text, line) {
+            if !line.ends_with('}') {
+                lines.find(|line| line.len() - line.trim_start().len() == indent && line.trim_start().starts_with('}'));
+            }
+            continue;
+        }
+        left.push_str(line);
+        left.push('\n');
+    }
+    left
 }
 
 /// A test that nothing can make fail is taken for one.
@@ -369,12 +408,21 @@ fn every_test_can_fail() {
                 found.push(format!("{file}: {name} is switched off"));
             }
             let body = part.split("\n}\n").next().unwrap_or_default();
-            if body.match_indices("return;").any(|(at, _)| is_silent(&body[..at])) {
+            if returns(body).any(|before| is_silent(&text, before)) {
                 found.push(format!("{file}: {name} returns before it claims anything, and nobody hears of it"));
             }
-            let source = crate::flag_tests::reached(&text, name);
+            let source = match body.contains("if let ") {
+                true => crate::flag_tests::reached(&text.replace(body, &without_if_let(&text, body)), name),
+                false => crate::flag_tests::reached(&text, name),
+            };
             if !SAYS.iter().any(|word| source.lines().any(|line| super::before_comment(line).contains(word))) {
-                found.push(format!("{file}: {name} asserts nothing"));
+                found.push(format!("{file}: {name} asserts nothing, or only if a pattern fits"));
+            }
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for pair in lines.windows(2).filter(|pair| pair[0].starts_with("#[cfg")) {
+            if pair[1].starts_with("mod ") || pair[1].starts_with("pub mod ") {
+                found.push(format!("{file}: `{}` is switched off", pair[1]));
             }
         }
     }

@@ -163,7 +163,13 @@ impl Bundle {
     }
 
     fn change_unsaid(&mut self, change: impl Fn(&mut Spec) -> Result<Changed>) -> Result<()> {
+        // What is called no change is neither looked at nor in the copy.
+        let before = cfg!(debug_assertions).then(|| format!("{:?}", self.spec));
         if change(&mut self.spec)? == Changed::No {
+            debug_assert!(
+                before.is_none_or(|before| before == format!("{:?}", self.spec)),
+                "a change that says Changed::No"
+            );
             return Ok(());
         }
         validate(&self.spec)?;
