@@ -233,7 +233,14 @@ pub fn line(format: LogFormat, level: Level, message: &str, error: Option<&Error
             line.push_str(&format!(",\"time\":\"{time}\"}}\n"));
             line
         }
-        LogFormat::Text => format!("time=\"{time}\" level={} msg={}\n", level.name(), quoted(message)),
+        LogFormat::Text => {
+            let mut line = format!("time=\"{time}\" level={} msg={}", level.name(), quoted(message));
+            for (key, value) in error.map(fields).unwrap_or_default() {
+                line.push_str(&format!(" {key}={}", quoted(&value)));
+            }
+            line.push('\n');
+            line
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Result<i32> {
     let unknown = || {
         let name = text.to_ascii_uppercase();
         let error = Error::new(Stage::Args, format!("unknown signal {text:?}"));
-        let advice = format!("`kill -l` lists the names, and a number is 0 to {LAST}");
+        let advice = format!("the shell's `kill -l` lists the names, and a number is 0 to {LAST}");
         error.with_hint(advice).meant(name.strip_prefix("SIG").unwrap_or(&name), names())
     };
     if let Ok(number) = text.parse::<i32>() {

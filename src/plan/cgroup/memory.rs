@@ -30,6 +30,9 @@ pub fn limits(memory: &Memory, version: Version, phase: Phase, out: &mut Collect
         return Err(refuse(
             "memory.swap",
             "linux.resources.memory.swap is memory plus swap, and less than linux.resources.memory.limit",
+        )
+        .with_hint(
+            "give both: with swap as large as the limit nothing is swapped (`update --memory 128m --memory-swap 128m`)",
         ));
     }
     // The kernel wants the limit of memory and swap together to be at least that of memory, which is unlimited here.
