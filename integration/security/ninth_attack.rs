@@ -195,11 +195,7 @@ fn a_program_that_waits_for_one_who_is_held_at_his_end_keeps_no_limit_from_holdi
         running.wait_for_stdout(|said| said.contains("begun"));
         let children = format!("/proc/{pid}/task/{pid}/children", pid = container.pid());
         let child = fs::read_to_string(children).unwrap().trim().to_owned();
-        let mut tracer = Command::new(host::probe());
-        tracer.args([&format!("hold_at_end:{child}"), "pause"]).stdout(Stdio::null());
-        let tracer = Killed(tracer.spawn().unwrap());
-        let status = format!("/proc/{child}/status");
-        host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
+        let tracer = Tracer::of("hold_at_end", &child);
         if hit == "killed" {
             container.kill("KILL").ok();
         } else {
@@ -220,10 +216,21 @@ fn a_program_that_waits_for_one_who_is_held_at_his_end_keeps_no_limit_from_holdi
     }
 }
 
-/// Ended with the test.
-struct Killed(Child);
+/// A tracer on the host, who lets nothing go on; ended with the test.
+struct Tracer(Child);
 
-impl Drop for Killed {
+impl Tracer {
+    /// Who traces this thread by now, in a way of the probe.
+    fn of(way: &str, thread: &str) -> Tracer {
+        let mut tracer = Command::new(host::probe());
+        let tracer = tracer.args([&format!("{way}:{thread}"), "pause"]).stdout(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{thread}/status");
+        host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
+        Tracer(tracer)
+    }
+}
+
+impl Drop for Tracer {
     fn drop(&mut self) {
         self.0.kill().and_then(|()| self.0.wait()).unwrap();
     }
@@ -242,11 +249,8 @@ fn a_first_process_of_which_a_thread_is_traced_ends() {
         host::wait_until(|| fs::read_dir(&threads).unwrap().count() == 2);
         let mut numbers =
             fs::read_dir(threads).unwrap().map(|thread| thread.unwrap().file_name().into_string().unwrap());
-        let second: u32 = numbers.find(|number| *number != container.pid().to_string()).unwrap().parse().unwrap();
-        let mut tracer = Command::new(host::probe());
-        let tracer = Killed(tracer.args([&format!("hold:{second}"), "pause"]).stdout(Stdio::null()).spawn().unwrap());
-        let status = format!("/proc/{second}/status");
-        host::wait_until(|| !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n"));
+        let second = numbers.find(|number| *number != container.pid().to_string()).unwrap();
+        let tracer = Tracer::of("hold", &second);
         (container, tracer)
     };
     let (container, _tracer) = traced();

@@ -11,8 +11,7 @@ use super::put::Format;
 use super::version::VERSION;
 use crate::container::options::Global;
 use crate::container::{self, Misfit, Severity};
-use crate::error::printable;
-use crate::error::{LONGEST_MESSAGE, Result, bounded};
+use crate::error::{LONGEST_MESSAGE, Result, bounded, printable};
 use crate::host::check::CheckFacts;
 use crate::host::findings::{Finding, Verdict, findings};
 

@@ -14,8 +14,7 @@ use super::{check, completion, features, insight, list, man, output, plan};
 use crate::compose::{ReportRow, compose};
 use crate::container;
 use crate::container::options::{Global, LimitChange, NewPool, Update};
-use crate::error::printable;
-use crate::error::{Context, Origins, Result, SaidBy, Stage};
+use crate::error::{Context, Origins, Result, SaidBy, Stage, printable};
 use crate::spec::{self, mounts::Mount, resources::Resources};
 use crate::sys;
 

@@ -8,6 +8,8 @@ use super::file::{self, is_gone};
 /// The fields that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
+    /// Field 1: its number in the pid namespace of this proc.
+    pub pid: i32,
     /// Field 4: its parent.
     pub parent: i32,
     /// Field 6.
@@ -44,14 +46,9 @@ pub fn read(pid: i32) -> Result<Option<Stat>> {
     Ok(Some(stat))
 }
 
-/// Our own, and the number that this proc has for us; `None` where it has none.
-pub fn read_own() -> Result<Option<(i32, Stat)>> {
-    let text = match file::read_record("/proc/self/stat") {
-        Err(error) if is_gone(&error) => return Ok(None),
-        text => text?,
-    };
-    let pid = text.split(|byte| *byte == b' ').next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-    pid.zip(parse(&text)).map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
+/// Reads our own; `None` where this proc does not have us.
+pub fn read_own() -> Result<Option<Stat>> {
+    read_file("/proc/self/stat")
 }
 
 /// Whether a thread of a process runs. One that has ended is there until whoever traces it has heard of that, and the process with it:
@@ -103,8 +100,9 @@ pub fn exit_status(pid: i32) -> Result<Option<i32>> {
     Ok(told.then_some(status))
 }
 
-/// Fields 3, 4, 6, 9, 20, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
+/// Fields 1, 3, 4, 6, 9, 20, 22 and 31. The second field is the program's name in parentheses, which may itself contain anything.
 fn parse(text: &[u8]) -> Option<Stat> {
+    let pid = std::str::from_utf8(text.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()?;
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
@@ -119,7 +117,7 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let dead = matches!(state, "Z" | "X" | "x") && !outlived;
     let dying = flags & EXITING != 0 && !outlived || pending & KILLED != 0;
     let executed = flags & FORKED == 0;
-    Some(Stat { parent, session, start_time, dead, outlived, stopped, held, executed, dying })
+    Some(Stat { pid, parent, session, start_time, dead, outlived, stopped, held, executed, dying })
 }
 
 #[cfg(test)]
@@ -130,7 +128,7 @@ mod tests {
     fn the_program_name_may_contain_anything() {
         let rest = "S 1 2 3 4 5 0 7 8 9 10 11 12 13 14 15 16 1 18 4242 20 21 22 23 24 25 26 27 0 29 30";
         let stat = parse(format!("77 (a) Z 1 (b) {rest}").as_bytes()).unwrap();
-        assert_eq!((stat.parent, stat.session, stat.start_time), (1, 3, 4242));
+        assert_eq!((stat.pid, stat.parent, stat.session, stat.start_time), (77, 1, 3, 4242));
         assert!(!stat.dead && !stat.stopped && !stat.dying);
         assert!(
             stat.executed

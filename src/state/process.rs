@@ -44,12 +44,11 @@ impl ProcessId {
     /// Our own; an error where the /proc that is mounted has another number for us, as it has another process by ours: it is of
     /// another pid namespace, and what we would write down of our children would name strangers.
     pub fn own() -> Result<ProcessId> {
-        let what = || Error::new(Stage::State, "/proc is not of this pid namespace");
         let pid = sys::process::getpid();
         let own = stat::read_own().at(Stage::State, || "read /proc/self/stat")?;
-        match own.filter(|(found, _)| *found == pid) {
-            Some((_, stat)) => Ok(ProcessId { pid, start_time: stat.start_time }),
-            None => Err(what().with_hint(OWN_PROC)),
+        match own.filter(|own| own.pid == pid) {
+            Some(own) => Ok(ProcessId { pid, start_time: own.start_time }),
+            None => Err(Error::new(Stage::State, "/proc is not of this pid namespace").with_hint(OWN_PROC)),
         }
     }
 
@@ -81,16 +80,11 @@ impl ProcessId {
         let pidfd = match sys::pidfd::open(self.pid) {
             // EINVAL: no thread-group leader of this number (any more).
             Err(Errno::EINVAL) => return Ok(None),
-            Err(Errno::ESRCH) => match self.life()? {
-                Life::Gone => return Ok(None),
-                Life::Alive => {
-                    return Err(Error::new(
-                        Stage::State,
-                        format!("process {} is there, and not in this pid namespace", self.pid),
-                    )
-                    .with_hint(OWN_PROC));
-                }
-            },
+            Err(Errno::ESRCH) if self.life()? == Life::Gone => return Ok(None),
+            Err(Errno::ESRCH) => {
+                let what = format!("process {} is there, and not in this pid namespace", self.pid);
+                return Err(Error::new(Stage::State, what).with_hint(OWN_PROC));
+            }
             result => result.at(Stage::Signal, || format!("open a pidfd of process {}", self.pid))?,
         };
         let there = read(self.pid)?.is_some_and(|stat| stat.start_time == self.start_time && fits(&stat));

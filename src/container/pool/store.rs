@@ -117,12 +117,11 @@ impl Pool {
         }
     }
 
-    /// The directories in the root that are made with the first pool, the innermost first.
-    pub fn missing_directories(global: &Global) -> Result<Vec<PathBuf>> {
-        let pools = pools(global)?;
-        // The root stays: a container may be about to be made in it.
-        let missing = pools.path().ancestors().take_while(|dir| *dir != global.root.path() && !dir.exists());
-        Ok(missing.map(Path::to_owned).collect())
+    /// The directory that is made with the first pool, where it is not there. The root around it stays: a container may be about to be
+    /// made in it.
+    pub fn missing_directory(global: &Global) -> Result<Option<PathBuf>> {
+        let pools = pools(global)?.path().to_owned();
+        Ok((!pools.exists()).then_some(pools))
     }
 
     /// Finds it by name, if it is there.

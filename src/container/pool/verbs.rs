@@ -59,7 +59,7 @@ pub fn create(global: &Global, args: &NewPool) -> Result<u8> {
              root.readonly, or an overlay (`spec --overlay tmpfs`), keeps them apart",
         );
     }
-    let missing = Pool::missing_directories(global)?;
+    let missing = Pool::missing_directory(global)?;
     let own = process::getpid();
     // What failed in a keeper is told by it, and taken away by us.
     let is_ours = |filled: &Result<u8>| process::getpid() == own && !matches!(filled, Ok(0));
@@ -71,8 +71,8 @@ pub fn create(global: &Global, args: &NewPool) -> Result<u8> {
         filled
     });
     if is_ours(&filled) {
-        // Up to one in which somebody else has made something by now.
-        drop(missing.iter().try_for_each(std::fs::remove_dir));
+        // Unless somebody else has made something in it by now.
+        drop(missing.map(std::fs::remove_dir));
     }
     filled
 }

@@ -334,8 +334,8 @@ fn end(global: &Global, record: &Record, force: Force, trace: &mut Option<Trace>
         let error = Error::new(Stage::Signal, format!("container init still running: process {}", init.pid))
             .told(Errno::ETIMEDOUT);
         let others = cgroup.as_ref().and_then(|cgroup| Cgroup::open(cgroup).ok()?.pids(Reach::Tree).ok());
-        let all = [init.pid].into_iter().chain(others.unwrap_or_default());
-        return Err(match all.filter_map(|pid| Some((pid, proc::status::tracer(pid)?))).next() {
+        let mut all = [init.pid].into_iter().chain(others.unwrap_or_default());
+        return Err(match all.find_map(|pid| Some((pid, proc::status::tracer(pid)?))) {
             Some((pid, tracer)) => error.with_hint(format!("process {tracer} traces {pid} and does not let it end")),
             None => error.with_hint(
                 "a process in state D waits for a device or a network file system; a pid namespace also waits until \
